@@ -1,0 +1,124 @@
+"""Echoes and silence."""
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from l2tpns_core.ppp.events import CloseReason, LinkClosed
+from l2tpns_core.ppp.link import Link, LinkConfig
+from unit.ppp.wire import (
+    ECHO_REPLY,
+    ECHO_REQUEST,
+    LCP,
+    TERM_REQUEST,
+    events,
+    frame,
+    log_in,
+    make_link,
+    open_ipcp,
+    sent,
+)
+
+PEER_MAGIC = b"\x01\x02\x03\x04"
+
+
+def echo_times(link: Link, until: float, *, heard_every: float = 0.0) -> list[float]:
+    """When the link asks for an echo; each is answered, and traffic passes all the while."""
+    times = []
+    now = 0.0
+    while (timer := link.get_timer()) is not None and timer <= until:
+        now = timer
+        if heard_every:
+            link.heard(now - now % heard_every)
+        link.handle_timer(now)
+        for request in sent(link):
+            assert request.code == ECHO_REQUEST
+            times.append(now)
+            link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), now)
+    return times
+
+
+def test_an_idle_line_is_asked_after_every_interval_of_silence() -> None:
+    link = make_link(echo_interval_s=10.0)
+    open_ipcp(link)
+    times = echo_times(link, 1000.0)
+    assert 10.0 <= times[0] < 20.0
+    assert all(10.0 <= later - earlier < 12.5 for earlier, later in pairwise(times))
+
+
+def test_a_busy_line_is_not_asked() -> None:
+    link = make_link(echo_interval_s=10.0)
+    open_ipcp(link)
+    assert echo_times(link, 1000.0, heard_every=5.0) == []
+
+
+def test_a_busy_line_is_asked_when_that_is_wanted() -> None:
+    link = make_link(echo_interval_s=10.0, echo_only_idle=False)
+    open_ipcp(link)
+    times = echo_times(link, 1000.0, heard_every=1.0)
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([10.0] * 98)
+
+
+@pytest.mark.parametrize("echo_only_idle", [True, False])
+def test_links_that_open_together_do_not_echo_together(echo_only_idle: bool) -> None:
+    source = random.Random(5)
+    config = LinkConfig("lns", echo_only_idle=echo_only_idle)
+    counts = [0] * 60
+    for _ in range(300):
+        link = Link(config, source.randbytes)
+        log_in(link)
+        for at in echo_times(link, 59.9):
+            counts[int(at)] += 1
+    expected = 300 / (11.25 if echo_only_idle else 10.0)
+    assert counts[:10] == [0] * 10
+    assert max(counts) < 2.2 * expected
+
+
+def test_no_echo_is_sent_when_there_is_no_interval() -> None:
+    link = make_link(echo_interval_s=0.0, dead_after_s=0.0)
+    open_ipcp(link)
+    assert link.get_timer() is None
+
+
+@pytest.mark.parametrize("echo_interval_s", [0.0, 10.0])
+def test_a_peer_that_is_silent_for_too_long_is_lost(echo_interval_s: float) -> None:
+    link = make_link(echo_interval_s=echo_interval_s, dead_after_s=100.0)
+    open_ipcp(link)
+    while (timer := link.get_timer()) is not None and timer < 100.0:
+        link.handle_timer(timer)
+        assert events(link) == []
+    sent(link)
+    link.handle_timer(100.0)
+    assert [s.code for s in sent(link)] == [TERM_REQUEST]
+    assert events(link) == [LinkClosed(CloseReason.LOST, "no frame from the peer")]
+    link.handle_timer(103.0)
+    link.handle_timer(106.0)
+    assert (events(link), link.get_timer()) == ([], None)
+
+
+def test_traffic_that_the_link_does_not_see_keeps_it_alive() -> None:
+    link = make_link(echo_interval_s=0.0, dead_after_s=100.0)
+    open_ipcp(link)
+    link.heard(70.0)
+    link.heard(60.0)
+    assert link.heard_at == 70.0
+    link.handle_timer(100.0)
+    assert events(link) == []
+    assert link.get_timer() == 170.0
+
+
+def test_the_round_trip_of_an_echo_is_measured() -> None:
+    link = make_link()
+    open_ipcp(link)
+    assert link.echo_rtt is None
+    at = link.get_timer()
+    assert at is not None
+    link.handle_timer(at)
+    (request,) = sent(link)
+    assert request.data == link.magic.to_bytes(4, "big")
+    link.receive(frame(LCP, ECHO_REPLY, request.identifier + 1, PEER_MAGIC), at + 0.25)
+    assert link.echo_rtt is None
+    link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), at + 0.5)
+    link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), at + 9.0)
+    assert link.echo_rtt == 0.5
