@@ -1,0 +1,221 @@
+"""The user-space data plane: every packet passes through this process, by UDP socket and by TUN.
+
+It works on any kernel, and it does everything that a session may need, which makes it the slow path
+of faster planes.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from l2tpns_core.dataplane.counters import PlaneCounters
+from l2tpns_core.dataplane.downstream import Downstream
+from l2tpns_core.dataplane.forwarding import ForwardingTable
+from l2tpns_core.dataplane.plane import (
+    PacketHook,
+    Peer,
+    PlaneEvents,
+    SessionCounters,
+    SessionRoute,
+)
+from l2tpns_core.dataplane.ratelimit import RateLimit
+from l2tpns_core.dataplane.udp import L2tpSocket
+from l2tpns_core.dataplane.upstream import Upstream
+from l2tpns_core.l2tp.sequencing import SequencerCounters
+
+log = logging.getLogger("l2tpns.plane")
+
+COUNTER_BITS: Final = 32
+NEVER: Final = SessionCounters()
+
+
+class PacketDevice(Protocol):
+    """A TUN device (net.tun_device.TunDevice)."""
+
+    def fileno(self) -> int: ...
+
+    def read(self, size: int) -> bytes | None:
+        """One packet, or None when there is none now. Raises OSError when the device is gone."""
+
+    def write(self, packet: bytes) -> int | None:
+        """Hand a packet to the kernel; None when it takes none now. Raises OSError."""
+
+
+@dataclass(slots=True, frozen=True)
+class PlaneOptions:
+    """Settings that act at once (UserPlane.configure)."""
+
+    multi_read_count: int = 10
+    """Packets read off the socket and off the device each time it is readable."""
+    icmp_rate: int = 100
+    """ICMP errors per second; 0 for none."""
+    address: int = 0
+    """The source of our ICMP errors: an address of this host; 0 for no errors."""
+
+
+class UserPlane:
+    """A DataPlane on an asyncio loop. It reads as soon as start() is called.
+
+    Times are those of `clock`, which must be the monotonic clock that the control plane uses.
+    """
+
+    name = "user"
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        device: PacketDevice,
+        l2tp_socket: L2tpSocket,
+        events: PlaneEvents,
+        options: PlaneOptions | None = None,
+        *,
+        send_icmp: Callable[[bytes], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`send_icmp` sends an IP packet of our own (IcmpSocket.send); without it there are no ICMP
+        errors."""
+        self._loop = loop
+        self._device = device
+        self._socket = l2tp_socket
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._overruns_seen = 0
+        self._reading = False
+        self._table = ForwardingTable()
+        self._counters = PlaneCounters()
+        self._up = Upstream(
+            self._table, self._counters, l2tp_socket, device.write, events, clock, self._schedule
+        )
+        self._down = Downstream(
+            self._table, self._counters, l2tp_socket, device.read, send_icmp, clock
+        )
+        self.configure(options or PlaneOptions())
+
+    # The DataPlane interface
+
+    def install(self, route: SessionRoute) -> None:
+        """Add a session or replace what is known of it; counters and sequence numbers go on."""
+        self._table.install(route, self._socket.ancillary_for(route.local))
+
+    def remove(self, key: int) -> SessionCounters:
+        """Forget a session and return its final counters (zeros when it was not there)."""
+        entry = self._table.remove(key)
+        if entry is None:
+            return NEVER
+        self._up.forget(entry)
+        return entry.counters()
+
+    def counters(self, key: int) -> SessionCounters:
+        """The counters of one session so far."""
+        entry = self._table.sessions.get(key)
+        return NEVER if entry is None else entry.counters()
+
+    def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
+        """Send PPP frames (from the address field on) to the subscriber's LAC."""
+        entry = self._table.sessions.get(key)
+        if entry is None:
+            self._counters.frames_unsent += sum(1 for _ in frames)
+            return
+        self._down.send_frames(entry, frames)
+
+    def send_control(self, datagrams: Iterable[tuple[bytes, Peer, str]]) -> None:
+        """Send L2TP control datagrams as (payload, peer, local address or "")."""
+        self._down.send_control(datagrams)
+
+    # What the daemon does with it
+
+    def start(self) -> None:
+        """Begin to read."""
+        if not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._socket.fileno(), self._up.read)
+            self._loop.add_reader(self._device.fileno(), self._read_device)
+
+    def stop(self) -> None:
+        """Stop reading; sending still works. Socket and device stay open: they are the caller's."""
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_reader(self._device.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def configure(self, options: PlaneOptions) -> None:
+        """Take over new settings."""
+        self._up.batch = self._down.batch = max(1, options.multi_read_count)
+        self._down.address = options.address.to_bytes(4, "big") if options.address else b""
+        if self._down.icmp_limit.per_second != options.icmp_rate:
+            self._down.icmp_limit = RateLimit(options.icmp_rate)
+
+    def plane_counters(self) -> PlaneCounters:
+        """The counters of the plane as a whole, up to date."""
+        overruns = self._socket.overruns()
+        grown = overruns - self._overruns_seen & (1 << COUNTER_BITS) - 1
+        self._overruns_seen = overruns
+        self._counters.socket_overruns += grown
+        return self._counters
+
+    def sequence_counters(self, key: int) -> SequencerCounters | None:
+        """What became of the numbered messages of a session; None when it never sent any."""
+        entry = self._table.sessions.get(key)
+        return None if entry is None or entry.sequencer is None else entry.sequencer.counters
+
+    @property
+    def session_count(self) -> int:
+        return len(self._table.sessions)
+
+    @property
+    def events(self) -> PlaneEvents:
+        """Where reports go; may be changed at any time."""
+        return self._up.events
+
+    @events.setter
+    def events(self, events: PlaneEvents) -> None:
+        self._up.events = events
+
+    @property
+    def packet_hook_rx(self) -> PacketHook | None:
+        """Shown every IP packet from a subscriber with a `hooked` route."""
+        return self._up.hook
+
+    @packet_hook_rx.setter
+    def packet_hook_rx(self, hook: PacketHook | None) -> None:
+        self._up.hook = hook
+
+    @property
+    def packet_hook_tx(self) -> PacketHook | None:
+        """Shown every IP packet to a subscriber with a `hooked` route."""
+        return self._down.hook
+
+    @packet_hook_tx.setter
+    def packet_hook_tx(self, hook: PacketHook | None) -> None:
+        self._down.hook = hook
+
+    def _read_device(self) -> None:
+        try:
+            self._down.read()
+        except OSError as error:
+            # The device was deleted under us. It would stay "readable" and spin the loop.
+            self._counters.tun_errors += 1
+            self._loop.remove_reader(self._device.fileno())
+            log.critical("the TUN device is gone, nothing reaches subscribers any more: %s", error)
+
+    # Timers of the sequencing windows
+
+    def _schedule(self, deadline: float) -> None:
+        delay = max(0.0, deadline - self._clock())
+        if self._timer is not None:
+            if self._timer.when() <= self._loop.time() + delay:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, self._handle_timer)
+
+    def _handle_timer(self) -> None:
+        self._timer = None
+        deadline = self._up.handle_timers(self._clock())
+        if deadline is not None:
+            self._schedule(deadline)

@@ -1,0 +1,1 @@
+"""Everything that asks the kernel: the TUN device, addresses, routes, gratuitous ARP."""
