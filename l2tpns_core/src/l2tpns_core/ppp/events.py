@@ -60,6 +60,14 @@ class AuthenticationRequested:
 
 
 @dataclass(slots=True, frozen=True)
+class AddressRequested:
+    """The peer began IPCP before open_network() was called; its request is kept until then."""
+
+    ip: int
+    """The address that it would like, host order; 0 when it leaves the choice to us."""
+
+
+@dataclass(slots=True, frozen=True)
 class NetworkOpened:
     """IPCP is Opened: IPv4 packets may pass."""
 
@@ -89,4 +97,11 @@ class LinkClosed:
     text: str
 
 
-Event = AuthenticationRequested | NetworkOpened | NetworkClosed | LinkRestarted | LinkClosed
+Event = (
+    AuthenticationRequested
+    | AddressRequested
+    | NetworkOpened
+    | NetworkClosed
+    | LinkRestarted
+    | LinkClosed
+)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from l2tpns_core.ppp.config import NetworkConfig
-from l2tpns_core.ppp.frame import Protocol
-from l2tpns_core.ppp.options import Option, Verdict
+from l2tpns_core.ppp.frame import Packet, Protocol
+from l2tpns_core.ppp.options import Option, Verdict, decode_options
 from l2tpns_core.ppp.protocol import ControlProtocol, Host
 
 ADDRESS_BYTES: Final = 4
@@ -68,6 +68,12 @@ class Ipcp(ControlProtocol):
 
     def adopt(self, options: Iterable[Option]) -> None:
         """Nothing to keep: what is acceptable is what we assigned."""
+
+
+def wanted_address(request: Packet) -> int:
+    """The address that a Configure-Request asks for, 0 for none. Raises PppError."""
+    value = dict(decode_options(request.data)).get(IpcpOption.ADDRESS, b"")
+    return int.from_bytes(value, "big") if len(value) == ADDRESS_BYTES else 0
 
 
 def _encode_address(address: int) -> bytes:

@@ -20,6 +20,7 @@ from l2tpns_core.ppp.config import (
 )
 from l2tpns_core.ppp.errors import PppError
 from l2tpns_core.ppp.events import (
+    AddressRequested,
     CloseReason,
     Event,
     LinkClosed,
@@ -28,7 +29,7 @@ from l2tpns_core.ppp.events import (
     NetworkOpened,
 )
 from l2tpns_core.ppp.frame import Code, Packet, Protocol, decode_frame, decode_packet, encode_frame
-from l2tpns_core.ppp.ipcp import Ipcp
+from l2tpns_core.ppp.ipcp import Ipcp, wanted_address
 from l2tpns_core.ppp.keepalive import Keepalive
 from l2tpns_core.ppp.lcp import Lcp
 
@@ -362,6 +363,7 @@ class Link:
             return
         if self._ipcp is None:
             if packet.code == Code.CONFIGURE_REQUEST:
+                self._events.append(AddressRequested(wanted_address(packet)))
                 self._keep_early(Protocol.IPCP, packet)
             return
         self._ipcp.heard = True

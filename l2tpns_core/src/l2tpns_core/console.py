@@ -1,0 +1,115 @@
+"""What the operator's commands work on: the running parts behind the names that cli.context asks
+for."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from l2tpns_core import __version__
+from l2tpns_core.config.directives import (
+    ActsAt,
+    Config,
+    find_directive,
+    format_value,
+    with_value,
+)
+from l2tpns_core.dataplane.counters import PlaneCounters
+from l2tpns_core.lns import Lns
+from l2tpns_core.observe.counters import (
+    Bandwidth,
+    BandwidthMeter,
+    CounterBoard,
+    Traffic,
+    TrafficTotals,
+    counters_of,
+)
+from l2tpns_core.radius.client import RadiusClient
+
+
+class Console:
+    """The CommandContext of a daemon (cli.context)."""
+
+    version = __version__
+
+    def __init__(
+        self,
+        lns: Lns,
+        radius: RadiusClient,
+        plane_counters: Callable[[], PlaneCounters],
+        config: Config,
+        apply: Callable[[Config], None],
+    ) -> None:
+        self.lns = lns
+        self.radius = radius
+        self.config = config
+        """As it was written, before defaults of the machine were filled in."""
+        self.started_time = time.time()
+        self._plane_counters = plane_counters
+        self._apply = apply
+        self._meter = BandwidthMeter()
+        self.counters = CounterBoard(
+            self.totals,
+            {
+                "lns": lambda: counters_of(lns.counters),
+                "accounting": lambda: counters_of(lns.accounting.counters),
+                "l2tp": lambda: counters_of(lns.endpoint.counters),
+                "radius": lambda: counters_of(radius.counters),
+                "plane": lambda: counters_of(plane_counters()),
+            },
+            time.time,
+        )
+
+    @property
+    def hostname(self) -> str:
+        return self.lns.config.hostname
+
+    def bandwidth(self) -> Bandwidth:
+        return self._meter.rates
+
+    def measure(self, now: float) -> Bandwidth:
+        """Bring bandwidth() up to date; called every second."""
+        return self._meter.update(self.totals(), now)
+
+    def plugin_names(self) -> Sequence[str]:
+        return [plugin.name for plugin in self.lns.plugins.loaded()]
+
+    def set_directive(self, name: str, text: str) -> str:
+        """Set a directive of the running configuration; returns the line to print. Raises
+        ConfigError."""
+        entry = find_directive(name)
+        config = with_value(self.config, name, text)
+        self._apply(config)
+        self.config = config
+        value = "(hidden)" if entry.secret else format_value(entry, getattr(config, name))
+        done = f'Setting "{name}" to {value}'
+        if not entry.acts:
+            return f"{done} (it has no effect in this release)"
+        if entry.acts_at is not ActsAt.NOW:
+            return f"{done} (acts {entry.acts_at.value})"
+        return done
+
+    def totals(self) -> TrafficTotals:
+        """Traffic of both sides since the start."""
+        plane = self._plane_counters()
+        return TrafficTotals(
+            ethernet=Traffic(
+                rx_bytes=plane.tun_rx_octets,
+                rx_packets=plane.tun_rx_packets,
+                rx_errors=plane.tun_errors,
+                rx_dropped=plane.no_session + plane.too_big + plane.not_ipv4 + plane.hook_drops_out,
+                tx_bytes=plane.tun_tx_octets,
+                tx_packets=plane.tun_tx_packets,
+                tx_errors=plane.tun_write_failures,
+            ),
+            tunnel=Traffic(
+                rx_bytes=plane.socket_rx_octets,
+                rx_packets=plane.socket_rx_packets,
+                rx_errors=plane.header_errors + plane.unknown_session + plane.wrong_peer,
+                rx_dropped=plane.packet_errors + plane.source_spoofed + plane.hook_drops_in,
+                tx_bytes=plane.socket_tx_octets,
+                tx_packets=plane.socket_tx_packets,
+                tx_errors=plane.socket_send_failures,
+                tx_retries=sum(
+                    tunnel.channel.retransmissions for tunnel in self.lns.endpoint.tunnels.values()
+                ),
+            ),
+        )

@@ -1,0 +1,489 @@
+"""The daemon: puts the parts together, runs the loop, handles signals (manual, "Signals")."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from l2tpns_core import __version__
+from l2tpns_core.addresses import AddressPool
+from l2tpns_core.cli.engine import CliServer
+from l2tpns_core.config.directives import DIRECTIVES, ActsAt, Config
+from l2tpns_core.config.pool import PoolFile, load_pool
+from l2tpns_core.config.startup_config import LoadResult, load
+from l2tpns_core.console import Console
+from l2tpns_core.dataplane.icmp_socket import IcmpSocket
+from l2tpns_core.dataplane.plane import Nobody, PacketHook
+from l2tpns_core.dataplane.tun import PlaneOptions, UserPlane
+from l2tpns_core.dataplane.udp import L2tpSocket
+from l2tpns_core.lns import Lns
+from l2tpns_core.lns.settings import mru_of, tun_address
+from l2tpns_core.net import garp
+from l2tpns_core.net.netlink import KernelRefused, Netlink
+from l2tpns_core.net.routes import TunRoutes
+from l2tpns_core.net.tun_device import TunDevice
+from l2tpns_core.observe.counters import speed_line
+from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
+from l2tpns_core.plugins.discovery import PluginError
+from l2tpns_core.plugins.events import ParamTimer
+from l2tpns_core.plugins.manager import PluginManager
+from l2tpns_core.radius.client import RadiusClient
+from l2tpns_core.radius.config import (
+    RadiusConfig,
+    RadiusServer,
+    RequireMessageAuthenticator,
+)
+
+log = logging.getLogger("l2tpns")
+
+DEFAULT_CONFIG = "/etc/l2tpns/startup-config"
+SHUTDOWN_S = 15.0
+"""How long clients and LACs have to acknowledge that they are disconnected."""
+RADIUS_DRAIN_S = 15.0
+"""How long RADIUS has to acknowledge the last accounting records."""
+RESTART_DIRECTIVES = tuple(
+    name for name, entry in DIRECTIVES.items() if entry.acts_at is ActsAt.RESTART
+)
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text is one line that says what to do about it."""
+
+
+class LoopTimer:
+    """Wakes the LNS at its next deadline: one call_at() for all the timers there are."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lns: Lns) -> None:
+        self._loop = loop
+        self._lns = lns
+        self._handle: asyncio.TimerHandle | None = None
+        lns.timers.on_earlier = self._arm
+
+    def close(self) -> None:
+        self._lns.timers.on_earlier = None
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _arm(self, deadline: float) -> None:
+        if self._handle is not None:
+            if self._handle.when() <= deadline:
+                return
+            self._handle.cancel()
+        self._handle = self._loop.call_at(deadline, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        self._lns.handle_timers(self._loop.time())
+        deadline = self._lns.timers.next_deadline()
+        if deadline is not None:
+            self._arm(deadline)
+
+
+class Daemon:
+    """All parts of a running LNS, from the configuration file to the last Accounting-Stop."""
+
+    lns: Lns
+    plane: UserPlane
+    radius: RadiusClient
+    plugins: PluginManager
+    console: Console
+    log_control: LogControl
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.config_path = Path(options.config)
+        self.running = Config()
+        """The configuration in force: what waits for a restart is not in it."""
+        self._stopping: asyncio.Future[str] | None = None
+
+    async def run(self) -> None:
+        """Start, serve until a signal asks to stop, stop cleanly. Raises StartError."""
+        loop = asyncio.get_running_loop()
+        self._stopping = loop.create_future()
+        loaded = load(self.config_path)
+        self.running = self._filled_in(loaded.config)
+        async with contextlib.AsyncExitStack() as stack:
+            self.log_control = setup_logging(self._debug(self.running), self.running.log_file)
+            stack.callback(self.log_control.close)
+            self._report(loaded)
+            await self._start(loop, loaded, stack)
+            log.log(ALWAYS, "l2tpns %s ready", __version__)
+            notify_service_manager("READY=1")
+            reason = await self._stopping
+            notify_service_manager("STOPPING=1")
+            await self._stop(reason)
+
+    def stop(self, reason: str) -> None:
+        """Begin to stop; a second call changes nothing."""
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.set_result(reason)
+
+    # Start: every part is undone by the stack, in reverse
+
+    async def _start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        loaded: LoadResult,
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        config = self.running
+        pool_file = self._read_pool()
+        write_pid_file(config.pid_file, stack)
+        self.plugins = PluginManager(None)
+        self.radius = RadiusClient(radius_config(config), loop)
+        stack.callback(self.radius.close)
+        self._l2tp_socket = open_l2tp_socket(config, stack)
+        self._device = open_tun_device(config, stack)
+        await self._configure_network(config, pool_file, stack)
+        self._create_lns(loop, pool_file, stack)
+        self.console = Console(
+            self.lns, self.radius, self.plane.plane_counters, loaded.config, self.apply
+        )
+        stack.callback(self.plugins.close)
+        self.plugins.on_change = self._connect_packet_hooks
+        self._load_plugins(loaded.plugins)
+        server = CliServer(self.console, config.cli_socket)
+        try:
+            await server.start()
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {config.cli_socket}: {error} (see cli_socket)"
+            ) from error
+        stack.push_async_callback(server.close)
+        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(signal_number, self.stop, signal_number.name)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self.lns.accounting.announce(on=True)
+        self.lns.cleanup.start(loop.time())
+        self.plane.start()
+        stack.callback(self.plane.stop)
+        ticker = loop.create_task(self._tick(loop), name="every second")
+        stack.callback(ticker.cancel)
+
+    def _read_pool(self) -> PoolFile:
+        path = self.config_path.parent / "ip_pool"
+        pool_file = load_pool(path, self.running.bind_address)
+        for problem in pool_file.problems:
+            log.error("%s", problem)
+        return pool_file
+
+    async def _configure_network(
+        self, config: Config, pool_file: PoolFile, stack: contextlib.AsyncExitStack
+    ) -> None:
+        """The address of the TUN device and the routes of the pool."""
+        self._netlink = Netlink()
+        await self._netlink.open()
+        stack.push_async_callback(self._netlink.close)
+        try:
+            index = await self._netlink.index_of(self._device.name)
+            await self._netlink.configure_device(index, mru_of(config), [tun_address(config)])
+        except (KernelRefused, LookupError) as error:
+            raise StartError(f"{error} (the capability CAP_NET_ADMIN is needed)") from error
+        self._routes = TunRoutes(self._netlink, index, config.route_protocol, config.route_metric)
+        await self._routes.start()
+        stack.push_async_callback(self._routes.close)
+        self._routes.set_pool(pool_file.networks, pool_file.addresses)
+        await self._routes.settle()
+        if config.send_garp and int(config.bind_address):
+            await self._announce_address(int(config.bind_address))
+
+    async def _announce_address(self, address: int) -> None:
+        try:
+            names = await garp.announce(self._netlink, address)
+        except OSError as error:
+            log.error("cannot send a gratuitous ARP: %s", error)
+        else:
+            log.info("gratuitous ARP sent on %s", ", ".join(names) or "no interface")
+
+    def _create_lns(
+        self, loop: asyncio.AbstractEventLoop, pool_file: PoolFile, stack: contextlib.AsyncExitStack
+    ) -> None:
+        config = self.running
+        send_icmp = open_icmp_socket(stack)
+        self.plane = UserPlane(
+            loop,
+            self._device,
+            self._l2tp_socket,
+            Nobody(),
+            plane_options(config),
+            send_icmp=send_icmp,
+            clock=loop.time,
+        )
+        self.lns = Lns(
+            config,
+            plane=self.plane,
+            radius=self.radius,
+            pool=AddressPool(pool_file.addresses),
+            plugins=self.plugins,
+            routes=self._routes,
+            clock=loop.time,
+            wall=time.time,
+            random=os.urandom,
+        )
+        self.plane.events = self.lns
+        timer = LoopTimer(loop, self.lns)
+        stack.callback(timer.close)
+        log.info("data plane: %s (the eBPF plane is not in this release)", self.plane.name)
+
+    def _load_plugins(self, names: list[str]) -> None:
+        for name in names:
+            try:
+                self.plugins.load(name)
+            except PluginError as error:
+                log.error("%s", error)
+
+    def _connect_packet_hooks(self) -> None:
+        """Show packets to plugins, or stop to, after plugins were loaded or unloaded."""
+        rx: PacketHook | None = self.lns.packet_rx if self.plugins.listens("packet_rx") else None
+        tx: PacketHook | None = self.lns.packet_tx if self.plugins.listens("packet_tx") else None
+        changed = (rx is None) != (self.plane.packet_hook_rx is None) or (tx is None) != (
+            self.plane.packet_hook_tx is None
+        )
+        self.plane.packet_hook_rx, self.plane.packet_hook_tx = rx, tx
+        if changed:
+            self.lns.refresh_routes()
+
+    # Running
+
+    async def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Once a second: the timer event, the bandwidth."""
+        at = loop.time()
+        while True:
+            at = max(at + 1.0, loop.time())
+            await asyncio.sleep(at - loop.time())
+            rates = self.console.measure(loop.time())
+            if self.running.dump_speed:
+                log.log(ALWAYS, "%s", speed_line(rates))
+            if self.plugins.listens("timer"):
+                self.plugins.timer(ParamTimer(time_now=int(time.time())))
+
+    def reload(self) -> None:
+        """SIGHUP: read the files again and open the log anew. A line that is gone returns to its
+        default; a startup-config that cannot be read changes nothing."""
+        loaded = load(self.config_path)
+        if loaded.readable:
+            self.apply(loaded.config)
+            self.console.config = loaded.config
+            self._follow_plugins(loaded.plugins)
+            pool_file = self._read_pool()
+            if pool_file.readable:
+                self._routes.set_pool(pool_file.networks, pool_file.addresses)
+                self.lns.pool.replace(pool_file.addresses)
+        self.log_control.reopen()
+        self._report(loaded)
+        log.warning("configuration read again from %s", self.config_path)
+
+    def apply(self, config: Config) -> None:
+        """Put a configuration into force, but for what waits for a restart."""
+        kept = {name: getattr(self.running, name) for name in RESTART_DIRECTIVES}
+        self.running = replace(config, **kept)
+        self.log_control.set_destination(self.running.log_file)
+        self.log_control.set_level(self._debug(self.running))
+        self.radius.reconfigure(radius_config(self.running))
+        self.plane.configure(plane_options(self.running))
+        self.lns.configure(self.running)
+
+    def _follow_plugins(self, wanted: list[str]) -> None:
+        loaded = [plugin.name for plugin in self.plugins.loaded()]
+        for name in loaded:
+            if name not in wanted:
+                self.plugins.unload(name)
+        self._load_plugins([name for name in wanted if name not in loaded])
+
+    def _debug(self, config: Config) -> int:
+        return config.debug + int(self.options.verbose)
+
+    def _filled_in(self, config: Config) -> Config:
+        """The configuration with a host name: that of the file, of the option -h, or our own."""
+        if config.hostname:
+            return config
+        return replace(config, hostname=self.options.hostname or own_hostname())
+
+    @staticmethod
+    def _report(loaded: LoadResult) -> None:
+        for problem in loaded.problems:
+            log.log(logging.WARNING if problem.harmless else logging.ERROR, "%s", problem)
+
+    # Stop
+
+    async def _stop(self, reason: str) -> None:
+        """Tell clients, LACs and RADIUS, in this order, each with a limit in time."""
+        log.log(ALWAYS, "l2tpns stops on %s with %d sessions", reason, len(self.lns.sessions))
+        at_rest = asyncio.Event()
+        self.lns.on_rest = at_rest.set
+        self.lns.shut_down("LNS is shutting down")
+        try:
+            async with asyncio.timeout(SHUTDOWN_S):
+                await at_rest.wait()
+        except TimeoutError:
+            log.error("%d sessions and some LACs did not answer in time", len(self.lns.sessions))
+        self.lns.accounting.announce(on=False)
+        await self.radius.drain(RADIUS_DRAIN_S)
+        self._routes.withdraw()
+        await self._routes.settle()
+
+
+def radius_config(config: Config) -> RadiusConfig:
+    """What the RADIUS client is told; a server with address 0.0.0.0 is none."""
+    servers = tuple(
+        RadiusServer(str(address), port, port + 1)
+        for address, port in (
+            (config.primary_radius, config.primary_radius_port),
+            (config.secondary_radius, config.secondary_radius_port),
+        )
+        if int(address)
+    )
+    return RadiusConfig(
+        servers=servers,
+        secret=config.radius_secret.encode(),
+        nas_ip=str(config.bind_address),
+        nas_identifier=config.nas_identifier or config.hostname,
+        timeout_s=float(config.radius_timeout),
+        tries_per_server=config.radius_tries,
+        dead_time_s=float(config.radius_dead_time),
+        require_message_authenticator=cast(
+            RequireMessageAuthenticator, config.radius_require_message_authenticator
+        ),
+    )
+
+
+def plane_options(config: Config) -> PlaneOptions:
+    return PlaneOptions(
+        multi_read_count=config.multi_read_count,
+        icmp_rate=config.icmp_rate,
+        address=tun_address(config),
+    )
+
+
+def open_l2tp_socket(config: Config, stack: contextlib.AsyncExitStack) -> L2tpSocket:
+    """Raises StartError."""
+    address = str(config.bind_address) if int(config.bind_address) else ""
+    try:
+        l2tp_socket = L2tpSocket(address, config.l2tp_port, config.udp_receive_buffer)
+    except OSError as error:
+        raise StartError(
+            f"cannot bind UDP {address or '0.0.0.0'}:{config.l2tp_port}: {error.strerror} "
+            "(see bind_address and l2tp_port; is another LNS running?)"
+        ) from error
+    stack.callback(l2tp_socket.close)
+    return l2tp_socket
+
+
+def open_tun_device(config: Config, stack: contextlib.AsyncExitStack) -> TunDevice:
+    """Raises StartError."""
+    try:
+        device = TunDevice(config.tundevicename)
+    except (OSError, ValueError) as error:
+        raise StartError(
+            f"cannot open a TUN device: {error} (/dev/net/tun and CAP_NET_ADMIN are needed)"
+        ) from error
+    stack.callback(device.close)
+    return device
+
+
+def open_icmp_socket(stack: contextlib.AsyncExitStack) -> Callable[[bytes], object] | None:
+    try:
+        icmp = IcmpSocket()
+    except OSError as error:
+        log.error("no ICMP errors will be sent: %s (CAP_NET_RAW is needed)", error)
+        return None
+    stack.callback(icmp.close)
+    return icmp.send
+
+
+def write_pid_file(path: str, stack: contextlib.AsyncExitStack) -> None:
+    if not path:
+        return
+    try:
+        Path(path).write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        log.error("cannot write the pid file %s: %s", path, error.strerror)
+        return
+    stack.callback(Path(path).unlink, missing_ok=True)
+
+
+def own_hostname() -> str:
+    """The name of this machine without its domain."""
+    return socket.gethostname().partition(".")[0] or "l2tpns"
+
+
+def notify_service_manager(state: str) -> None:
+    """Tell systemd (sd_notify), when it started us."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
+        notify.sendto(state.encode(), path.replace("@", "\0", 1) if path[0] == "@" else path)
+
+
+def detach() -> None:
+    """Go on in the background (option -d): a new session without a terminal."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="l2tpns",
+        add_help=False,
+        description="An L2TP network server (LNS): ends PPP sessions that LACs send by L2TPv2.",
+        epilog="The directory of the startup-config also holds ip_pool. Signals: HUP reads the "
+        "configuration again, TERM, INT and QUIT disconnect everybody and stop.",
+    )
+    parser.add_argument("--help", action="help", help="show this and exit")
+    parser.add_argument("--version", action="version", version=f"l2tpns {__version__}")
+    parser.add_argument(
+        "-c",
+        dest="config",
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help=f"startup-config (default: {DEFAULT_CONFIG})",
+    )
+    parser.add_argument(
+        "-v",
+        dest="verbose",
+        action="count",
+        default=0,
+        help="one more level of debug than the configuration says; repeatable",
+    )
+    parser.add_argument("-d", dest="detach", action="store_true", help="run in the background")
+    parser.add_argument(
+        "-h",
+        dest="hostname",
+        default="",
+        metavar="HOSTNAME",
+        help="host name in the prompt and towards LACs, where the configuration has none",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `l2tpns`. Exit status: 0 stopped as asked, 1 could not start, 2 usage."""
+    options = parse_arguments(arguments)
+    if options.detach:
+        detach()
+    try:
+        asyncio.run(Daemon(options).run())
+    except StartError as error:
+        print(f"l2tpns: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

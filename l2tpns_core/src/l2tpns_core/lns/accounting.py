@@ -1,0 +1,141 @@
+"""What RADIUS is told of a session's life: one Start, Interims, exactly one Stop (RFC 2866)."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.plugins.events import ParamRadiusAccount
+from l2tpns_core.plugins.manager import PluginManager
+from l2tpns_core.radius.model import (
+    AccountingRecord,
+    AccountingStatus,
+    Authenticator,
+    SessionIdentity,
+    Usage,
+)
+from l2tpns_core.session import Session
+
+log = logging.getLogger("l2tpns.accounting")
+
+INTERIM_JITTER = 0.1
+"""Interim-Updates are spread by this part of their interval, so that the sessions of a mass login
+do not report in one burst for ever after."""
+MIN_INTERIM_S = 60
+"""A shorter Acct-Interim-Interval is raised to this (RFC 2869 section 5.16)."""
+
+
+@dataclass(slots=True)
+class AccountingCounters:
+    starts: int = 0
+    interims: int = 0
+    stops: int = 0
+    undelivered: int = 0
+    """Records that no server acknowledged."""
+
+
+class Accounting:
+    """Builds the records of sessions and hands them to RADIUS."""
+
+    __slots__ = ("_clock", "_plugins", "_radius", "_wall", "counters", "enabled")
+
+    def __init__(
+        self,
+        radius: Authenticator,
+        plugins: PluginManager,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._radius = radius
+        self._plugins = plugins
+        self._clock = clock
+        self._wall = wall
+        self.enabled = False
+        self.counters = AccountingCounters()
+
+    def start(self, session: Session) -> None:
+        """Send the Start, once in a session's life."""
+        if not self.enabled or session.accounting_started:
+            return
+        session.accounting_started = True
+        session.start_sent_at = self._clock()
+        self.counters.starts += 1
+        self._send(session, AccountingStatus.START, None)
+
+    def interim(self, session: Session, usage: SessionCounters) -> None:
+        if session.accounting_started:
+            self.counters.interims += 1
+            self._send(session, AccountingStatus.INTERIM, usage)
+
+    def stop(self, session: Session, usage: SessionCounters) -> None:
+        """Send the Stop if there was a Start. The second call does nothing."""
+        if not session.accounting_started:
+            return
+        session.accounting_started = False
+        self.counters.stops += 1
+        self._send(session, AccountingStatus.STOP, usage)
+
+    def announce(self, *, on: bool) -> None:
+        """Accounting-On when the LNS comes up, Accounting-Off before it goes (section 5.1)."""
+        if not self.enabled:
+            return
+        status = AccountingStatus.ACCOUNTING_ON if on else AccountingStatus.ACCOUNTING_OFF
+        self._radius.account(AccountingRecord(status, self._wall()), self._done)
+
+    def next_interim(self, session: Session, now: float) -> float:
+        """When the next Interim-Update of a session is due; 0.0 for never."""
+        if not session.accounting_started or not session.interim_interval:
+            return 0.0
+        return now + session.interim_interval * (
+            1 + random.uniform(-INTERIM_JITTER, INTERIM_JITTER)
+        )
+
+    def _send(
+        self, session: Session, status: AccountingStatus, usage: SessionCounters | None
+    ) -> None:
+        record = AccountingRecord(status, self._wall(), identity_of(session))
+        if usage is not None:
+            record.usage = Usage(
+                usage.octets_in, usage.octets_out, usage.packets_in, usage.packets_out
+            )
+            record.session_time = round(self._clock() - session.start_sent_at)
+        if status is AccountingStatus.STOP and session.ending is not None:
+            record.terminate_cause = int(session.ending.cause)
+            record.reason = session.ending.reason
+        if self._plugins.listens("radius_account"):
+            param = ParamRadiusAccount(
+                t=session.tunnel_id, s=session.session_id, session=session, packet=record.extra
+            )
+            self._plugins.radius_account(param)
+        self._radius.account(record, self._done)
+
+    def _done(self, delivered: bool) -> None:
+        if not delivered:
+            self.counters.undelivered += 1
+            log.error("no RADIUS server acknowledged an accounting record; it is lost")
+
+
+def identity_of(session: Session) -> SessionIdentity:
+    """The attributes that every request about a session carries."""
+    return SessionIdentity(
+        session_key=session.key,
+        tunnel_id=session.tunnel_id,
+        session_id=session.session_id,
+        user=session.user,
+        accounting_id=session.accounting_id,
+        calling_number=session.calling_number,
+        called_number=session.called_number,
+        connect_info=_connect_info(session),
+        lac_address=session.lac_address,
+        ip=session.ip,
+        netmask=session.netmask if session.netmask != 0xFFFFFFFF else 0,
+        classes=session.classes,
+    )
+
+
+def _connect_info(session: Session) -> str:
+    """`TX/RX` in bit/s as the LAC reported them, or nothing when it did not."""
+    if not session.tx_speed and not session.rx_speed:
+        return ""
+    return f"{session.tx_speed}/{session.rx_speed or session.tx_speed}"

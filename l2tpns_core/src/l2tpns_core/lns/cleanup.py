@@ -1,0 +1,73 @@
+"""The regular cleanup (manual, "cleanup_interval"): a search for what no event has put right.
+
+Sessions and addresses are freed by events and timers. Should one ever be missed, this finds the
+leftover within an interval or two, puts it right and says so in the log, instead of a pool that
+runs dry over months. It looks at a slice at a time.
+"""
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+from l2tpns_core.session import Ending, Session, TerminateCause
+from l2tpns_core.timers import Timer
+
+if TYPE_CHECKING:
+    from l2tpns_core.lns.server import Lns
+
+T = TypeVar("T")
+log = logging.getLogger("l2tpns.cleanup")
+
+SLICE = 500
+PAUSE_S = 0.05
+ORPHAN = Ending("Tunnel is gone", TerminateCause.LOST_SERVICE, lac_knows=True)
+
+
+class Cleanup:
+    """Walks sessions and leases once per interval. `repaired` counts what it had to put right."""
+
+    __slots__ = ("_leases", "_lns", "_sessions", "_timer", "repaired")
+
+    def __init__(self, lns: "Lns") -> None:
+        self._lns = lns
+        self._timer = Timer(self._continue)
+        self._sessions: list[Session] = []
+        self._leases: list[tuple[int, int]] = []
+        self.repaired = 0
+
+    def start(self, now: float) -> None:
+        """Begin the first pass one interval from now."""
+        self._lns.timers.set(self._timer, now + self._lns.config.cleanup_interval)
+
+    def _continue(self, now: float) -> None:
+        if not self._sessions and not self._leases:
+            self._sessions = list(self._lns.sessions.values())
+            self._leases = self._lns.pool.leases()
+        for session in _take_slice(self._sessions):
+            self._check_session(session, now)
+        for ip, key in _take_slice(self._leases):
+            self._check_lease(ip, key, now)
+        unfinished = self._sessions or self._leases
+        pause = PAUSE_S if unfinished else self._lns.config.cleanup_interval
+        self._lns.timers.set(self._timer, now + pause)
+
+    def _check_session(self, session: Session, now: float) -> None:
+        if self._lns.sessions.get(session.key) is not session:
+            return
+        if self._lns.has_tunnel(session.tunnel_id):
+            return
+        self.repaired += 1
+        log.error("cleanup: session without a tunnel", extra=session.log_ids())
+        self._lns.end(session, ORPHAN, now)
+
+    def _check_lease(self, ip: int, key: int, now: float) -> None:
+        if self._lns.pool.holder(ip) != key or key in self._lns.sessions:
+            return
+        self.repaired += 1
+        log.error("cleanup: address without a session")
+        self._lns.pool.release(ip, key, now)
+
+
+def _take_slice(rest: list[T]) -> list[T]:
+    taken = rest[-SLICE:]
+    del rest[-SLICE:]
+    return taken

@@ -1,0 +1,391 @@
+"""A login: from the client's PAP or CHAP packet over RADIUS to an address.
+
+Order of events (docs/plugins.md): pre_auth, the Access-Request, post_auth, radius_response for each
+pair of a Cisco-AVPair; new_session follows when IPCP is open.
+"""
+
+import logging
+from functools import partial
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from l2tpns_core.l2tp.codes import CdnResult, GeneralError
+from l2tpns_core.lns.accounting import MIN_INTERIM_S, identity_of
+from l2tpns_core.plugins.events import ParamPostAuth, ParamPreAuth, ParamRadiusResponse
+from l2tpns_core.ppp.config import NetworkConfig
+from l2tpns_core.ppp.events import (
+    AddressRequested,
+    AuthenticationRequested,
+    ChapLogin,
+    MsChapV2Login,
+    PapLogin,
+)
+from l2tpns_core.ppp.events import Login as PppLogin
+from l2tpns_core.ppp.link import Phase
+from l2tpns_core.radius.model import (
+    AccessOutcome,
+    AccessReply,
+    AccessRequest,
+    ChapCredentials,
+    Credentials,
+    MsChapV2Credentials,
+    PapCredentials,
+)
+from l2tpns_core.session import (
+    AddressSource,
+    Ending,
+    Route,
+    Session,
+    SessionState,
+    TerminateCause,
+)
+
+if TYPE_CHECKING:
+    from l2tpns_core.lns.server import Lns
+
+log = logging.getLogger("l2tpns.login")
+
+PROTOCOL_PAP = 0xC023
+PROTOCOL_CHAP = 0xC223
+CLIENT_CHOOSES = 0xFFFFFFFF
+NAS_CHOOSES = 0xFFFFFFFE
+"""Special values of Framed-IP-Address (RFC 2865 section 5.8)."""
+MAX_USER_OCTETS = 253
+"""What a User-Name attribute can carry."""
+
+DUPLICATE = Ending("Duplicate session for user", TerminateCause.ADMIN_RESET)
+DUPLICATE_ADDRESS = Ending("Duplicate IP address", TerminateCause.ADMIN_RESET)
+OTHER_USER = Ending("Other user logged in on a running session", TerminateCause.ADMIN_RESET)
+OUT_OF_ADDRESSES = Ending(
+    "No IP address available",
+    TerminateCause.SERVICE_UNAVAILABLE,
+    CdnResult.GENERAL_ERROR,
+    GeneralError.TRY_ANOTHER,
+)
+NO_RADIUS = Ending(
+    "RADIUS timeout",
+    TerminateCause.REAUTHENTICATION_FAILURE,
+    CdnResult.NO_FACILITIES_TEMPORARY,
+)
+TIME_IS_UP = Ending("Session-Timeout is 0", TerminateCause.SESSION_TIMEOUT)
+DUPLICATE_REFUSED = Ending("User is logged in already", TerminateCause.ADMIN_RESET)
+ADDRESS_UNUSABLE = Ending("No usable IP address", TerminateCause.SERVICE_UNAVAILABLE)
+ADDRESS_REFUSED = Ending("IP address is in use", TerminateCause.SERVICE_UNAVAILABLE)
+
+
+class Login:
+    """Carries logins through; one object for all sessions."""
+
+    __slots__ = ("_lns",)
+
+    def __init__(self, lns: "Lns") -> None:
+        self._lns = lns
+
+    def requested(self, session: Session, event: AuthenticationRequested, now: float) -> None:
+        """The client sent its name and proof."""
+        self.abandon(session)
+        user, credentials = event.user, _credentials(event.credentials)
+        if self._lns.plugins.listens("pre_auth"):
+            param = ParamPreAuth(
+                t=session.tunnel_id,
+                s=session.session_id,
+                session=session,
+                username=_text(user),
+                password=_proof(credentials),
+                protocol=_protocol(credentials),
+            )
+            self._lns.plugins.pre_auth(param)
+            if not param.continue_auth:
+                self._refuse(session, "Refused by a plugin", now)
+                return
+            user = _octets(param.username)
+            if isinstance(credentials, PapCredentials):
+                credentials = PapCredentials(param.password)
+        if len(user) > MAX_USER_OCTETS:
+            self._refuse(session, "User name is too long", now)
+            return
+        identity = identity_of(session)
+        identity.user = _text(user)
+        request = AccessRequest(identity, user, credentials)
+        session.radius_handle = self._lns.radius.authenticate(
+            request, partial(self._answered, session, identity.user, _protocol(credentials))
+        )
+
+    def abandon(self, session: Session) -> None:
+        """Forget the request that is under way, if any."""
+        if session.radius_handle:
+            self._lns.radius.cancel(session.radius_handle)
+            session.radius_handle = 0
+
+    def networks(self, session: Session) -> tuple[tuple[int, int], ...]:
+        """The Framed-Routes that are the session's and no other's."""
+        owns = self._lns.tables.owns_network
+        return tuple(
+            (route.network, route.prefix_length)
+            for route in session.routes
+            if owns(session, route.network, route.prefix_length)
+        )
+
+    def release_address(self, session: Session, now: float) -> None:
+        """Give back the address and withdraw the session's routes."""
+        lns = self._lns
+        for network, prefix_length in self.networks(session):
+            lns.routes.remove(network, prefix_length)
+        if not session.ip:
+            return
+        if session.address_source is not AddressSource.POOL and not lns.routes.covers(session.ip):
+            lns.routes.remove(session.ip, 32)
+        if lns.pool.release(session.ip, session.key, now, sticky=not session.walled_garden):
+            lns.counters.ip_freed += 1
+
+    def _answered(self, session: Session, user: str, protocol: int, reply: AccessReply) -> None:
+        """RADIUS has answered, or has not in time."""
+        session.radius_handle = 0
+        if session.link is None:
+            return
+        now = self._lns.clock()
+        for problem in reply.problems:
+            log.warning("RADIUS reply for %s: %s", user, problem, extra=session.log_ids())
+        if reply.outcome is AccessOutcome.TIMEOUT:
+            self._lns.counters.radius_timeout += 1
+            session.link.reject(now, b"authentication is not available")
+            self._lns.close(session, NO_RADIUS, now)
+        elif not self._allowed(session, user, protocol, reply):
+            session.user = session.user or user
+            self._refuse(session, reply.reply_message, now, reply.ms_chap_error)
+        elif session.ip:
+            self._again(session, user, reply, now)
+        else:
+            self._admit(session, user, reply, now)
+        self._lns.settle(session, now)
+
+    def _allowed(self, session: Session, user: str, protocol: int, reply: AccessReply) -> bool:
+        """The verdict after the plugins had their say (event post_auth)."""
+        allowed = reply.outcome is AccessOutcome.ACCEPT
+        if not self._lns.plugins.listens("post_auth"):
+            return allowed
+        param = ParamPostAuth(
+            t=session.tunnel_id,
+            s=session.session_id,
+            session=session,
+            username=user,
+            auth_allowed=int(allowed),
+            protocol=protocol,
+            reply=reply,
+        )
+        self._lns.plugins.post_auth(param)
+        return bool(param.auth_allowed)
+
+    def _again(self, session: Session, user: str, reply: AccessReply, now: float) -> None:
+        """A session that is up has proved itself anew (re-challenge, LCP renegotiated)."""
+        link = session.link
+        assert link is not None
+        if user.casefold() != session.user.casefold():
+            self._lns.end(session, OTHER_USER, now)
+            return
+        renegotiated = link.phase is Phase.AUTHENTICATE
+        link.accept(now, reply.ms_chap2_success)
+        if renegotiated:
+            session.state = SessionState.NETWORK
+            self._open_network(session, now)
+
+    def _admit(self, session: Session, user: str, reply: AccessReply, now: float) -> None:
+        """Let the client in: attributes, policies, an address; then IPCP."""
+        session.user = user
+        self._take_attributes(session, reply)
+        self._tell_plugins(session, reply)
+        ending = self._policy(session, reply, now) or self._take_address(session, reply, now)
+        if ending is not None:
+            self._lns.counters.login_refused += 1
+            assert session.link is not None
+            session.link.reject(now, ending.reason.encode())
+            self._lns.close(session, ending, now)
+            return
+        self._take_routes(session)
+        self._lns.tables.index_login(session)
+        self._lns.counters.login_accepted += 1
+        session.state = SessionState.NETWORK
+        assert session.link is not None
+        session.link.accept(now, reply.ms_chap2_success or reply.reply_message.encode())
+        self._open_network(session, now)
+
+    def address_requested(self, session: Session, event: AddressRequested, now: float) -> None:
+        """The client began IPCP: where RADIUS lets it choose, it gets what it asks for if nobody
+        has it, and else an address of the pool."""
+        if session.address_source is not AddressSource.CLIENT or session.ip:
+            return
+        free = self._lns.tables.by_ip(event.ip) is None and not self._lns.pool.holder(event.ip)
+        if free and self._is_usable(event.ip):
+            self._take_particular_address(session, event.ip)
+        else:
+            ending = self._take_pool_address(session)
+            if ending is not None:
+                self._lns.close(session, ending, now)
+                return
+        self._lns.tables.index_login(session)
+        self._open_network(session, now)
+
+    def _open_network(self, session: Session, now: float) -> None:
+        if not session.ip:
+            return  # it is the client's turn, see address_requested()
+        assert session.link is not None
+        settings = self._lns.settings
+        session.link.open_network(NetworkConfig(settings.local_ip, session.ip, session.dns), now)
+
+    def _take_attributes(self, session: Session, reply: AccessReply) -> None:
+        settings = self._lns.settings
+        session.session_timeout = reply.session_timeout or 0
+        session.idle_timeout = reply.idle_timeout or 0
+        session.interim_interval = (
+            max(reply.interim_interval, MIN_INTERIM_S)
+            if reply.interim_interval
+            else settings.interim_interval
+        )
+        session.classes = reply.classes
+        session.netmask = reply.framed_netmask or 0xFFFFFFFF
+        session.routes = tuple(Route(r.network, r.prefix_length) for r in reply.routes)
+        session.dns = (
+            reply.dns[0] or settings.dns[0],
+            reply.dns[1] or settings.dns[1],
+        )
+        for name in reply.filter_ids:
+            stem, _, direction = name.rpartition(".")
+            if direction == "in" and stem:
+                session.filter_in = stem
+            elif direction == "out" and stem:
+                session.filter_out = stem
+            else:
+                session.filter_in = session.filter_out = name
+
+    def _tell_plugins(self, session: Session, reply: AccessReply) -> None:
+        if not self._lns.plugins.listens("radius_response"):
+            return
+        for key, value in reply.avpairs:
+            self._lns.plugins.radius_response(
+                ParamRadiusResponse(
+                    t=session.tunnel_id,
+                    s=session.session_id,
+                    session=session,
+                    key=key,
+                    value=value,
+                )
+            )
+
+    def _policy(self, session: Session, reply: AccessReply, now: float) -> Ending | None:
+        """Why the login is refused after all, or None."""
+        lns = self._lns
+        if reply.session_timeout == 0 and lns.config.kill_timedout_sessions:
+            return TIME_IS_UP
+        if lns.config.allow_duplicate_users or session.walled_garden:
+            return None
+        if session.user.casefold() in lns.settings.guests:
+            return None
+        for other in lns.tables.of_user(session.user):
+            if other is session or other.walled_garden:
+                continue
+            if lns.config.duplicate_login == "refuse":
+                return DUPLICATE_REFUSED
+            lns.counters.duplicate_ended += 1
+            lns.end_now(other, DUPLICATE, now)
+        return None
+
+    def _take_address(self, session: Session, reply: AccessReply, now: float) -> Ending | None:
+        """Give the session its address; why that is impossible, or None."""
+        wanted = reply.framed_ip
+        if wanted == CLIENT_CHOOSES:
+            session.address_source = AddressSource.CLIENT
+            return None
+        if wanted in (0, NAS_CHOOSES):
+            return self._take_pool_address(session)
+        if not self._is_usable(wanted):
+            log.error("RADIUS gave an unusable address", extra=session.log_ids())
+            return ADDRESS_UNUSABLE
+        other = self._lns.tables.by_ip(wanted)
+        if other is not None and other is not session:
+            if self._lns.config.duplicate_login == "refuse":
+                return ADDRESS_REFUSED
+            self._lns.counters.duplicate_ended += 1
+            self._lns.end_now(other, DUPLICATE_ADDRESS, now)
+        self._take_particular_address(session, wanted)
+        session.address_source = AddressSource.RADIUS
+        return None
+
+    def _take_pool_address(self, session: Session) -> Ending | None:
+        lns = self._lns
+        sticky_user = "" if session.walled_garden else session.user
+        ip = lns.pool.allocate(sticky_user, session.key)
+        if ip is None:
+            lns.counters.ip_exhausted += 1
+            log.error("out of addresses", extra=session.log_ids())
+            return OUT_OF_ADDRESSES
+        lns.counters.ip_allocated += 1
+        session.ip, session.address_source = ip, AddressSource.POOL
+        return None
+
+    def _take_particular_address(self, session: Session, ip: int) -> None:
+        """An address of RADIUS or of the client; one of the pool is not given to another."""
+        self._lns.pool.claim(ip, session.user, session.key)
+        session.ip = ip
+        if not self._lns.routes.covers(ip):
+            self._lns.routes.add(ip, 32)
+
+    def _is_usable(self, ip: int) -> bool:
+        return _assignable(ip) and ip != self._lns.settings.local_ip
+
+    def _take_routes(self, session: Session) -> None:
+        for route in session.routes:
+            owner = self._lns.tables.claim_network(session, route.network, route.prefix_length)
+            if owner is None:
+                self._lns.routes.add(route.network, route.prefix_length)
+                continue
+            log.warning(
+                "route %s/%d moves here from session %d of %s",
+                IPv4Address(route.network),
+                route.prefix_length,
+                owner.session_id,
+                owner.user,
+                extra=session.log_ids(),
+            )
+            self._lns.install(owner)
+
+    def _refuse(
+        self, session: Session, message: str, now: float, ms_chap_error: bytes = b""
+    ) -> None:
+        """Tell the client no; the link decides whether it may try again."""
+        self._lns.counters.login_refused += 1
+        assert session.link is not None
+        session.link.reject(now, ms_chap_error or message.encode())
+        log.warning("login refused: %s", message or "rejected by RADIUS", extra=session.log_ids())
+
+
+def _credentials(login: PppLogin) -> Credentials:
+    match login:
+        case PapLogin(password):
+            return PapCredentials(password)
+        case ChapLogin(identifier, challenge, response):
+            return ChapCredentials(identifier, challenge, response)
+        case MsChapV2Login(identifier, challenge, response):
+            return MsChapV2Credentials(identifier, challenge, response)
+
+
+def _proof(credentials: Credentials) -> bytes:
+    return credentials.password if isinstance(credentials, PapCredentials) else credentials.response
+
+
+def _protocol(credentials: Credentials) -> int:
+    return PROTOCOL_PAP if isinstance(credentials, PapCredentials) else PROTOCOL_CHAP
+
+
+def _text(octets: bytes) -> str:
+    """A name as text; octets that are not UTF-8 survive the way back."""
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _assignable(ip: int) -> bool:
+    """A unicast address that a host can have: not 0/8, loopback, multicast or reserved."""
+    first = ip >> 24
+    return 0 < first < 224 and first != 127

@@ -1,0 +1,418 @@
+"""The LNS itself: joins L2TP, PPP, RADIUS, the address pool, the plugins and the data plane.
+
+It owns no socket and no task. The data plane and RADIUS call it, it is told the time, and what it
+wants sent it hands to the plane. What a call changes is noted (`touch`) and carried out once at its
+end (`_flush`), so that no handler runs inside another.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from l2tpns_core.addresses import AddressPool
+from l2tpns_core.config.directives import Config
+from l2tpns_core.dataplane.plane import DataPlane, Peer, SessionCounters, SessionRoute
+from l2tpns_core.l2tp.codes import StopResult
+from l2tpns_core.l2tp.endpoint import Endpoint
+from l2tpns_core.l2tp.tunnel import Tunnel
+from l2tpns_core.lns.accounting import Accounting
+from l2tpns_core.lns.backlog import Backlog
+from l2tpns_core.lns.cleanup import Cleanup
+from l2tpns_core.lns.limits import Limits
+from l2tpns_core.lns.links import LinkEvents
+from l2tpns_core.lns.login import Login
+from l2tpns_core.lns.settings import settings_from
+from l2tpns_core.lns.state import KernelRoutes, LnsCounters, TunnelEntry
+from l2tpns_core.lns.tables import SessionTable
+from l2tpns_core.lns.tunnels import TunnelEvents
+from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
+from l2tpns_core.plugins.manager import PluginManager
+from l2tpns_core.radius.model import Authenticator
+from l2tpns_core.session import Ending, Session, SessionState, TerminateCause, session_key
+from l2tpns_core.timers import Timer, TimerQueue
+
+log = logging.getLogger("l2tpns.lns")
+
+TIMERS_AT_ONCE = 256
+"""Timers that fire before the loop is free again."""
+TUNNEL_DRAIN_S = 10.0
+"""How long `drop tunnel` waits for its sessions before the StopCCN (manual, "drop tunnel")."""
+NO_PREFIX = b"\xff\x03\x00\x21"
+IP_AND_TCP_HEADERS = 40
+
+
+class Lns:
+    """One LNS. See the module for how it is driven; `sessions` is keyed by session_key()."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        plane: DataPlane,
+        radius: Authenticator,
+        pool: AddressPool,
+        plugins: PluginManager,
+        routes: KernelRoutes,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self.config = config
+        self.settings = settings_from(config)
+        self.endpoint = Endpoint(self.settings.endpoint, random)
+        self.plane = plane
+        self.radius = radius
+        self.pool = pool
+        self.plugins = plugins
+        self.routes = routes
+        self.clock = clock
+        self.wall = wall
+        self.random = random
+        self.timers = TimerQueue()
+        self.tables = SessionTable()
+        self.sessions = self.tables.by_key
+        self.counters = LnsCounters()
+        self.accounting = Accounting(radius, plugins, clock, wall)
+        self.accounting.enabled = config.radius_accounting
+        self.login = Login(self)
+        self.limits = Limits(self)
+        self.cleanup = Cleanup(self)
+        self._tunnel_events = TunnelEvents(self)
+        self._link_events = LinkEvents(self)
+        self._unique = 0
+        self._tunnels: dict[int, TunnelEntry] = {}
+        self._dirty_tunnels: dict[TunnelEntry, None] = {}
+        self._dirty_sessions: dict[Session, None] = {}
+        self._doomed = Backlog(self.timers, self._execute)
+        self._stale = Backlog(self.timers, self._reinstall)
+        self.on_rest: Callable[[], None] | None = None
+        """Told that nothing is left, after shut_down()."""
+
+    # What the data plane reports (dataplane.plane.PlaneEvents)
+
+    def control_received(self, datagram: bytes, peer: Peer, local: str, now: float) -> None:
+        """An L2TP control datagram."""
+        tunnel = self.endpoint.receive(datagram, peer, local, now)
+        if tunnel is not None:
+            self._touch_tunnel(self._entry_of(tunnel))
+        replies = self.endpoint.take_replies()
+        if replies:
+            self.plane.send_control(replies)
+        self._flush(now)
+
+    def frame_received(self, key: int, frame: bytes, now: float) -> None:
+        """A PPP frame of a session that the plane does not forward itself."""
+        session = self.sessions.get(key)
+        if session is None or session.link is None:
+            return
+        session.link.receive(frame, now)
+        self.touch(session)
+        self._flush(now)
+
+    def unknown_session(self, tunnel_id: int, session_id: int, peer: Peer, now: float) -> None:
+        """A data message for a session that does not exist: dropped, as RFC 2661 has no answer."""
+        self.counters.unknown_session += 1
+        log.debug("no session %d/%d, data from %s dropped", tunnel_id, session_id, peer[0])
+
+    # Timers
+
+    def handle_timers(self, now: float) -> None:
+        """Do what is due, or a part of it; the daemon calls it at timers.next_deadline()."""
+        self.timers.expire(now, TIMERS_AT_ONCE)
+        self._flush(now)
+
+    # What operators, plugins and the control protocols ask for
+
+    def usage(self, session: Session) -> SessionCounters:
+        """The traffic of a session so far."""
+        return self.plane.counters(session.key)
+
+    def sessions_of_user(self, user: str) -> list[Session]:
+        return self.tables.of_user(user)
+
+    def session_by_ip(self, ip: int) -> Session | None:
+        return self.tables.by_ip(ip)
+
+    def find_session(self, text: str) -> Session:
+        """The session named `5` or `3/5`; raises LookupError with the sentence to print."""
+        return self.tables.find(text)
+
+    def drop_session(
+        self, session: Session, reason: str, cause: TerminateCause = TerminateCause.ADMIN_RESET
+    ) -> None:
+        """Disconnect one session cleanly: LCP Terminate to the client, then CDN, then the Stop."""
+        now = self.clock()
+        self.close(session, Ending(reason, cause), now)
+        self._flush(now)
+
+    def drop_tunnel(self, tunnel: Tunnel, reason: str) -> None:
+        """Disconnect every session of a tunnel, then the tunnel (manual, "drop tunnel")."""
+        now = self.clock()
+        ending = Ending(reason, TerminateCause.ADMIN_RESET)
+        self._drain(self._entry_of(tunnel), ending, StopResult.GENERAL_REQUEST, now)
+        self._flush(now)
+
+    def shut_down(self, reason: str) -> None:
+        """Refuse new calls and end everything, in slices; done when `at_rest`."""
+        now = self.clock()
+        self.endpoint.accepting = False
+        ending = Ending(reason, TerminateCause.ADMIN_REBOOT)
+        for entry in list(self._tunnels.values()):
+            self._drain(entry, ending, StopResult.SHUTTING_DOWN, now)
+        self._flush(now)
+
+    @property
+    def at_rest(self) -> bool:
+        """No session is left, and every LAC has acknowledged the end of its tunnel."""
+        return not self.sessions and all(
+            entry.ended and not entry.tunnel.channel.queue_length
+            for entry in self._tunnels.values()
+        )
+
+    def configure(self, config: Config) -> None:
+        """Take over a configuration: tunnels and sessions that are up keep what they agreed."""
+        self.config = config
+        self.settings = settings_from(config)
+        self.endpoint.config = self.settings.endpoint
+        self.accounting.enabled = config.radius_accounting
+
+    def refresh_routes(self) -> None:
+        """Tell the plane anew about every session, because plugins want to see packets, or no
+        longer do."""
+        self._stale.add(list(self.sessions.values()), self.clock())
+
+    def packet_rx(self, key: int, packet: bytes) -> bytes | None:
+        """Show a subscriber's packet to the plugins (event packet_rx); None drops it."""
+        session = self.sessions.get(key)
+        if session is None:
+            return packet
+        param = ParamPacketRx(
+            t=session.tunnel_id, s=session.session_id, session=session, buf=packet, len=len(packet)
+        )
+        return param.buf if self.plugins.packet_rx(param).succeeded else None
+
+    def packet_tx(self, key: int, packet: bytes) -> bytes | None:
+        """The same for a packet to the subscriber (event packet_tx)."""
+        session = self.sessions.get(key)
+        if session is None:
+            return packet
+        param = ParamPacketTx(
+            t=session.tunnel_id, s=session.session_id, session=session, buf=packet, len=len(packet)
+        )
+        return param.buf if self.plugins.packet_tx(param).succeeded else None
+
+    # What the parts of the LNS use among themselves
+
+    def touch(self, session: Session) -> None:
+        """Something happened to a session: look at its link before the call returns."""
+        self._dirty_sessions[session] = None
+
+    def settle(self, session: Session, now: float) -> None:
+        """touch() at the end of a call from outside."""
+        self.touch(session)
+        self._flush(now)
+
+    def next_unique(self) -> int:
+        self._unique += 1
+        return self._unique
+
+    def has_tunnel(self, tunnel_id: int) -> bool:
+        return tunnel_id in self._tunnels
+
+    def session_of_call(self, entry: TunnelEntry, session_id: int) -> Session | None:
+        return self.sessions.get(session_key(entry.tunnel.local_id, session_id))
+
+    def session_due(self, session: Session, now: float) -> None:
+        """The session's timer fired."""
+        link = session.link
+        if link is not None:
+            link_deadline = link.get_timer()
+            if link_deadline is not None and link_deadline <= now:
+                link.heard(self.plane.counters(session.key).heard_at)
+                link.handle_timer(now)
+        self.limits.meet(session, now)
+        self.touch(session)
+
+    def close(self, session: Session, ending: Ending, now: float) -> None:
+        """Begin a clean end: traffic stops, the client gets an LCP Terminate-Request. The session
+        ends when the client answers, or when it does not answer in time."""
+        if session.state is SessionState.CLOSING:
+            return
+        session.ending = ending
+        if session.link is None:
+            self.end(session, ending, now)
+            return
+        session.state = SessionState.CLOSING
+        self.login.abandon(session)
+        self.install(session)
+        session.link.close(now, ending.reason)
+        self.touch(session)
+
+    def end_now(self, session: Session, ending: Ending, now: float) -> None:
+        """End a session without waiting for its client, because another takes its place."""
+        session.ending = session.ending or ending
+        if session.link is not None:
+            session.link.close(now, ending.reason)
+        self.end(session, ending, now)
+
+    def end(self, session: Session, ending: Ending, now: float) -> None:
+        """The one end of every session, however it came about; a second call does nothing.
+
+        The counters are taken before anything is torn down, and the Stop carries them.
+        """
+        if self.sessions.get(session.key) is not session:
+            return
+        session.ending = ending = session.ending or ending
+        self.plugins.kill_session(
+            ParamKillSession(t=session.tunnel_id, s=session.session_id, session=session)
+        )
+        if session.link is not None:
+            self.plane.send_frames(session.key, session.link.frames_to_send())
+        usage = self.plane.remove(session.key)
+        self.accounting.stop(session, usage)
+        self.login.abandon(session)
+        self.login.release_address(session, now)
+        self.tables.remove(session)
+        self._dirty_sessions.pop(session, None)
+        if session.timer is not None:
+            self.timers.cancel(session.timer)
+        session.link = session.timer = None
+        session.state = SessionState.CLOSING
+        self.counters.session_ended += 1
+        self._leave_tunnel(session, ending, now)
+        log.warning("session ended: %s", ending.reason, extra=session.log_ids())
+
+    def install(self, session: Session) -> None:
+        """Tell the plane what it needs to know of a session as it is now."""
+        tunnel, link = self._tunnels[session.tunnel_id].tunnel, session.link
+        call = tunnel.calls.get(session.session_id)
+        forwards = session.network_up and session.state is SessionState.NETWORK
+        mru = min(session.mru, self.settings.mru)
+        self.plane.install(
+            SessionRoute(
+                key=session.key,
+                peer=tunnel.peer,
+                local=tunnel.local,
+                peer_tunnel_id=tunnel.peer_id,
+                peer_session_id=session.peer_session_id,
+                ppp_prefix=link.ip_prefix if link is not None else NO_PREFIX,
+                ip=session.ip if forwards else 0,
+                networks=self.login.networks(session) if forwards else (),
+                mru=mru,
+                clamp_mss=mru - IP_AND_TCP_HEADERS,
+                send_sequence=call is not None and call.sequencing_required,
+                throttle_in=session.throttle_in,
+                throttle_out=session.throttle_out,
+                hooked=self.plugins.listens("packet_rx") or self.plugins.listens("packet_tx"),
+            )
+        )
+
+    def doom(self, sessions: Iterable[Session], ending: Ending, now: float) -> None:
+        """End many sessions, a slice at a time."""
+        self._doomed.add(((session, ending) for session in sessions), now)
+
+    def forget_tunnel(self, entry: TunnelEntry) -> None:
+        """The tunnel is over and its peer knows."""
+        now = self.clock()
+        for key in list(entry.keys):
+            self.end(self.sessions[key], Ending("Tunnel is gone", TerminateCause.LOST_SERVICE), now)
+        self.timers.cancel(entry.timer)
+        self._dirty_tunnels.pop(entry, None)
+        self._tunnels.pop(entry.tunnel.local_id, None)
+        self.endpoint.forget(entry.tunnel)
+
+    def _entry_of(self, tunnel: Tunnel) -> TunnelEntry:
+        entry = self._tunnels.get(tunnel.local_id)
+        if entry is None:
+            entry = TunnelEntry(tunnel, Timer(lambda now: None))
+            entry.timer.callback = partial(self._tunnel_due, entry)
+            self._tunnels[tunnel.local_id] = entry
+        return entry
+
+    def _tunnel_due(self, entry: TunnelEntry, now: float) -> None:
+        deadline = entry.tunnel.get_timer()
+        if deadline is not None and deadline <= now:
+            entry.tunnel.handle_timer(now)
+        self._touch_tunnel(entry)
+
+    def _touch_tunnel(self, entry: TunnelEntry) -> None:
+        self._dirty_tunnels[entry] = None
+
+    def _drain(self, entry: TunnelEntry, ending: Ending, result: StopResult, now: float) -> None:
+        """Let a tunnel end when its sessions have, or after TUNNEL_DRAIN_S."""
+        if entry.drain_ends_at:
+            return
+        entry.drain_ends_at = now + TUNNEL_DRAIN_S
+        entry.drain_result, entry.drain_reason = result, ending.reason
+        self.doom([self.sessions[key] for key in entry.keys], ending, now)
+        self._touch_tunnel(entry)
+
+    def _leave_tunnel(self, session: Session, ending: Ending, now: float) -> None:
+        entry = self._tunnels.get(session.tunnel_id)
+        if entry is None:
+            return
+        entry.keys.pop(session.key, None)
+        if not ending.lac_knows:
+            entry.tunnel.disconnect_call(
+                session.session_id,
+                ending.result,
+                ending.error,
+                ending.reason,
+                now,
+                ending.disconnect_cause,
+            )
+        self._touch_tunnel(entry)
+
+    def _execute(self, doomed: tuple[Session, Ending], now: float) -> None:
+        session, ending = doomed
+        if ending.lac_knows:
+            self.end(session, ending, now)
+        else:
+            self.close(session, ending, now)
+
+    def _reinstall(self, session: Session, now: float) -> None:
+        if self.sessions.get(session.key) is session and session.link is not None:
+            self.install(session)
+
+    def _flush(self, now: float) -> None:
+        """Carry out what was noted, until nothing more follows from it."""
+        while self._dirty_sessions or self._dirty_tunnels:
+            while self._dirty_sessions:
+                session, _ = self._dirty_sessions.popitem()
+                self._pump_session(session, now)
+            while self._dirty_tunnels:
+                entry, _ = self._dirty_tunnels.popitem()
+                self._pump_tunnel(entry, now)
+        if self.on_rest is not None and self.at_rest:
+            self.on_rest()
+
+    def _pump_session(self, session: Session, now: float) -> None:
+        while session.link is not None:
+            event = session.link.next_event()
+            if event is None:
+                break
+            self._link_events.handle(session, event, now)
+        if session.link is not None:
+            frames = session.link.frames_to_send()
+            if frames:
+                self.plane.send_frames(session.key, frames)
+        if session.timer is not None:
+            self.timers.set(session.timer, self.limits.next_deadline(session))
+
+    def _pump_tunnel(self, entry: TunnelEntry, now: float) -> None:
+        tunnel = entry.tunnel
+        while (event := tunnel.next_event()) is not None:
+            self._tunnel_events.handle(entry, event, now)
+        draining = entry.drain_ends_at > 0.0 and not entry.ended
+        if draining and (not entry.keys or now >= entry.drain_ends_at):
+            entry.ended, draining = True, False
+            tunnel.close(entry.drain_result, 0, entry.drain_reason, now)
+        datagrams = tunnel.datagrams_to_send(now)
+        if datagrams:
+            peer, local = tunnel.peer, tunnel.local
+            self.plane.send_control([(datagram, peer, local) for datagram in datagrams])
+        if tunnel.local_id in self._tunnels:
+            deadline = tunnel.get_timer()
+            if draining and (deadline is None or entry.drain_ends_at < deadline):
+                deadline = entry.drain_ends_at
+            self.timers.set(entry.timer, deadline)

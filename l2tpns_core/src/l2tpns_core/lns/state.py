@@ -1,0 +1,61 @@
+"""Small records that the parts of the LNS share."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from l2tpns_core.l2tp.codes import StopResult
+from l2tpns_core.l2tp.tunnel import Tunnel
+from l2tpns_core.timers import Timer
+
+
+class KernelRoutes(Protocol):
+    """Routes to the TUN device. Calls return at once; a failure is logged where it happens."""
+
+    def add(self, network: int, prefix_length: int) -> None:
+        """Route a network to us; an address is a network of 32 bits."""
+
+    def remove(self, network: int, prefix_length: int) -> None:
+        """Undo add()."""
+
+    def covers(self, ip: int) -> bool:
+        """Whether an address lies in a network of the pool, which is routed for good."""
+
+
+@dataclass(slots=True)
+class LnsCounters:
+    """What happened since the start, for `show counters`."""
+
+    tunnel_created: int = 0
+    tunnel_timeout: int = 0
+    """Tunnels whose LAC stopped answering."""
+    session_created: int = 0
+    session_ended: int = 0
+    session_timeout: int = 0
+    """Ends by Session-Timeout or Idle-Timeout."""
+    session_overflow: int = 0
+    """Calls refused because max_sessions are up."""
+    login_accepted: int = 0
+    login_refused: int = 0
+    radius_timeout: int = 0
+    duplicate_ended: int = 0
+    ip_allocated: int = 0
+    ip_freed: int = 0
+    ip_exhausted: int = 0
+    unknown_session: int = 0
+    """Data messages for sessions that do not exist."""
+
+
+@dataclass(slots=True, eq=False)
+class TunnelEntry:
+    """A tunnel and what the LNS keeps beside it."""
+
+    tunnel: Tunnel
+    timer: Timer
+    keys: dict[int, None] = field(default_factory=dict)
+    """The sessions of the tunnel."""
+    drain_ends_at: float = 0.0
+    """Set when the tunnel is to end: its sessions have until then."""
+    drain_result: StopResult = StopResult.GENERAL_REQUEST
+    drain_reason: str = ""
+    ended: bool = False
+    """StopCCN was sent or received, or the LAC is gone."""

@@ -1,0 +1,155 @@
+"""What a session is, as the operator, RADIUS, the plugins and the data plane see it.
+
+The protocol machines keep their own state (`l2tp.call`, `ppp.link`); this is the record that
+outlives a negotiation step. IPv4 addresses are host-order integers, 0 for none; rates are kbit/s;
+times are Unix seconds unless a name ends in `_at`, which is the monotonic clock of the daemon.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from l2tpns_core.l2tp.codes import CdnResult, DisconnectCause
+from l2tpns_core.ppp.link import Link
+from l2tpns_core.timers import Timer
+
+SESSION_ID_BITS = 16
+
+
+def session_key(tunnel_id: int, session_id: int) -> int:
+    """The key of a session in every table: our tunnel id and our session id in one integer."""
+    return tunnel_id << SESSION_ID_BITS | session_id
+
+
+class Route(NamedTuple):
+    """A network behind a subscriber (Framed-Route)."""
+
+    network: int
+    prefix_length: int
+
+
+class SessionState(enum.Enum):
+    """Where a session is in its life."""
+
+    CALLING = "calling"  # ICRQ answered, ICCN awaited
+    LINK = "link"  # LCP and authentication
+    NETWORK = "network"  # authenticated, NCPs negotiate or are up
+    CLOSING = "closing"  # being torn down; accounting may still be on its way
+
+
+class AddressSource(enum.Enum):
+    """Where the subscriber's address came from."""
+
+    NONE = "none"
+    POOL = "pool"
+    RADIUS = "radius"
+    CLIENT = "client"
+    """RADIUS lets the subscriber choose."""
+
+
+class TerminateCause(enum.IntEnum):
+    """Acct-Terminate-Cause (RFC 2866 section 5.10)."""
+
+    USER_REQUEST = 1
+    LOST_CARRIER = 2
+    LOST_SERVICE = 3
+    IDLE_TIMEOUT = 4
+    SESSION_TIMEOUT = 5
+    ADMIN_RESET = 6
+    ADMIN_REBOOT = 7
+    PORT_ERROR = 8
+    NAS_ERROR = 9
+    NAS_REQUEST = 10
+    NAS_REBOOT = 11
+    SERVICE_UNAVAILABLE = 15
+    USER_ERROR = 17
+    REAUTHENTICATION_FAILURE = 20
+
+
+@dataclass(slots=True, frozen=True)
+class Ending:
+    """Why a session ends, in the words of everybody who is told: the operator (reason), RADIUS
+    (Acct-Terminate-Cause), the LAC (CDN result and error of RFC 2661, cause of RFC 3145)."""
+
+    reason: str
+    cause: TerminateCause
+    result: int = CdnResult.ADMINISTRATIVE
+    error: int = 0
+    disconnect_cause: DisconnectCause | None = None
+    lac_knows: bool = False
+    """It came from the LAC, or the LAC is gone: no CDN."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One subscriber's PPP session. Identity is the object; `key` is unique among live sessions."""
+
+    tunnel_id: int
+    session_id: int
+    peer_session_id: int
+    unique: int
+    """Counts up over the life of the daemon; part of the accounting id, never reused."""
+    opened: float
+    """Unix time of the ICRQ."""
+    link: Link | None
+    lac_address: str
+    """Address of the LAC, for RADIUS and the operator."""
+    timer: Timer | None = None
+    """Fires at the next thing that is due for the session, of the link or of its own limits."""
+    state: SessionState = SessionState.CALLING
+    user: str = ""
+    calling_number: str = ""
+    called_number: str = ""
+    tx_speed: int = 0
+    """Connect speed towards the subscriber in bit/s, as the LAC reports it."""
+    rx_speed: int = 0
+    ip: int = 0
+    address_source: AddressSource = AddressSource.NONE
+    netmask: int = 0xFFFFFFFF
+    routes: tuple[Route, ...] = ()
+    dns: tuple[int, int] = (0, 0)
+    mru: int = 1500
+    """Largest IP packet that the subscriber takes, in bytes."""
+    session_timeout: int = 0
+    idle_timeout: int = 0
+    interim_interval: int = 0
+    """Seconds between Interim-Updates, 0 for none."""
+    next_interim_at: float = 0.0
+    setup_ends_at: float = 0.0
+    """When a call that was never connected is given up."""
+    radius_handle: int = 0
+    """The Access-Request that is under way, 0 for none."""
+    classes: tuple[bytes, ...] = ()
+    filter_in: str = ""
+    filter_out: str = ""
+    throttle_in: int = 0
+    """kbit/s from the subscriber, 0 for no limit."""
+    throttle_out: int = 0
+    snoop_ip: int = 0
+    snoop_port: int = 0
+    walled_garden: bool = False
+    network_up: bool = False
+    """IPCP is Opened: packets are forwarded."""
+    network_up_at: float = 0.0
+    """When IPCP was opened for the first time; 0.0 before that."""
+    ends_at: float = 0.0
+    """When Session-Timeout ends the session, 0.0 for never."""
+    idle_check_at: float = 0.0
+    accounting_started: bool = False
+    start_sent_at: float = 0.0
+    ending: "Ending | None" = None
+    """Why the session ends; set once, first reason wins."""
+    plugin_data: dict[str, object] | None = None
+
+    @property
+    def key(self) -> int:
+        return self.tunnel_id << SESSION_ID_BITS | self.session_id
+
+    def log_ids(self) -> dict[str, object]:
+        """For `extra=` of a log call."""
+        return {"tunnel": self.tunnel_id, "session": self.session_id, "user": self.user}
+
+    @property
+    def accounting_id(self) -> str:
+        """Acct-Session-Id: 16 hex digits, the same for the whole life of the session."""
+        return f"{self.unique & 0xFFFFFFFF:08X}{int(self.opened) & 0xFFFFFFFF:08X}"
