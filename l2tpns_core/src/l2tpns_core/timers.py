@@ -51,7 +51,7 @@ class TimerQueue:
             return
         tick = math.ceil(deadline / self._resolution)
         if self._firing is not None and tick <= self._firing:
-            pass
+            tick = self._firing + 1
         if timer.tick == tick:
             return
         self.cancel(timer)
