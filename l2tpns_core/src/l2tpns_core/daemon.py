@@ -148,6 +148,7 @@ class Daemon:
         self.console = Console(
             self.lns, self.radius, self.plane.plane_counters, loaded.config, self.apply
         )
+        self.plugins.api = self.lns
         stack.callback(self.plugins.close)
         self.plugins.on_change = self._connect_packet_hooks
         self._load_plugins(loaded.plugins)

@@ -7,11 +7,14 @@ times are Unix seconds unless a name ends in `_at`, which is the monotonic clock
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from l2tpns_core.l2tp.codes import CdnResult, DisconnectCause
 from l2tpns_core.ppp.link import Link
 from l2tpns_core.timers import Timer
+
+if TYPE_CHECKING:
+    from l2tpns_core.l2tp.tunnel import Tunnel
 
 SESSION_ID_BITS = 16
 
@@ -94,6 +97,7 @@ class Session:
     link: Link | None
     lac_address: str
     """Address of the LAC, for RADIUS and the operator."""
+    tunnel: "Tunnel | None" = None
     timer: Timer | None = None
     """Fires at the next thing that is due for the session, of the link or of its own limits."""
     state: SessionState = SessionState.CALLING

@@ -87,6 +87,7 @@ class TunnelEvents:
             opened=lns.wall(),
             link=None,
             lac_address=tunnel.peer[0],
+            tunnel=tunnel,
             calling_number=call.calling_number,
             called_number=call.called_number,
             setup_ends_at=now + lns.settings.endpoint.setup_timeout_s,

@@ -1,0 +1,112 @@
+"""Finding plugins: entry points of the group `l2tpns.plugins`, each of which names a class.
+
+Every way in which that can fail ends as a PluginError, one line that says what is wrong and what
+to do about it.
+"""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from l2tpns_core.plugins.hookspecs import PLUGIN_API_VERSION
+
+GROUP: Final = "l2tpns.plugins"
+
+
+class PluginError(Exception):
+    """A plugin cannot be loaded or unloaded; the text is one line for the operator."""
+
+
+@dataclass(slots=True, frozen=True)
+class AvailablePlugin:
+    """A plugin that is installed, loaded or not."""
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: EntryPoint
+
+    def __str__(self) -> str:
+        return f'plugin "{self.name}" ({self.distribution} {self.version})'
+
+
+def available() -> list[AvailablePlugin]:
+    """What is installed now, by name; two distributions may offer the same name."""
+    importlib.invalidate_caches()
+    found = {}
+    for entry_point in entry_points(group=GROUP):
+        distribution = entry_point.dist
+        name, version = (distribution.name, distribution.version) if distribution else ("?", "?")
+        # an editable install may list the same entry point twice
+        found[entry_point.name, entry_point.value, name] = AvailablePlugin(
+            entry_point.name, name, version, entry_point
+        )
+    return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.distribution))
+
+
+def find(name: str) -> AvailablePlugin:
+    """The installed plugin of that name. Raises PluginError."""
+    installed = available()
+    candidates = [plugin for plugin in installed if plugin.name == name]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        owners = " and ".join(plugin.distribution for plugin in candidates)
+        raise PluginError(f'plugin "{name}" is in {owners}: uninstall all but one of them')
+    names = list(dict.fromkeys(plugin.name for plugin in installed))
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        raise PluginError(f'no plugin "{name}" is installed: did you mean "{near[0]}"?')
+    listed = f"installed are {', '.join(names)}" if names else "no plugin is"
+    raise PluginError(
+        f'no plugin "{name}" is installed ({listed}): '
+        "install its distribution with pip into the environment of l2tpns"
+    )
+
+
+def instantiate(plugin: AvailablePlugin, api: object) -> object:
+    """Import a plugin's class and make an instance of it with the api. Raises PluginError."""
+    try:
+        loaded = plugin.entry_point.load()
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{plugin} cannot be imported: {describe(error)}; "
+            f"install what is missing, or {plugin.distribution} again"
+        ) from error
+    if not inspect.isclass(loaded):
+        raise PluginError(
+            f"{plugin}: its entry point {plugin.entry_point.value} must name a class, "
+            f"not a {type(loaded).__name__}"
+        )
+    factory: Callable[[object], object] = loaded
+    _check_version(plugin, getattr(loaded, "api_version", None))
+    try:
+        return factory(api)
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{plugin} cannot be started: {loaded.__name__}(api) raised {describe(error)}"
+        ) from error
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def _check_version(plugin: AvailablePlugin, version: object) -> None:
+    if version == PLUGIN_API_VERSION:
+        return
+    if not isinstance(version, int):
+        raise PluginError(
+            f"{plugin} does not say which plugin API it was written for: "
+            f"its class needs `api_version = {PLUGIN_API_VERSION}`"
+        )
+    outdated = plugin.distribution if version < PLUGIN_API_VERSION else "l2tpns-core"
+    raise PluginError(
+        f"{plugin} was written for plugin API {version}, this is {PLUGIN_API_VERSION}: "
+        f"upgrade {outdated} with pip"
+    )

@@ -1,0 +1,1 @@
+"""Has an opinion about every event."""

@@ -1,0 +1,5 @@
+"""Takes a name that another distribution has."""
+
+
+class Alpha:
+    """Never loaded."""

@@ -1,0 +1,243 @@
+"""Imports run one way: protocols know nothing of us, only the daemon knows everyone.
+
+A unit is a package or module right below l2tpns_core, or one of their modules that stands by itself
+because others may know it without knowing the rest. An import inside a function or under
+TYPE_CHECKING counts like any other.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import l2tpns_core
+
+ROOT = Path(l2tpns_core.__file__).parent
+
+ALLOWED: dict[str, set[str]] = {
+    # the protocols: bytes and the time in, bytes and events out
+    "l2tp": set(),
+    "ppp": set(),
+    # what everyone may build on
+    "timers": set(),
+    "addresses": set(),
+    "observe": set(),
+    "radius.model": set(),
+    "dataplane.plane": set(),
+    "session": {"l2tp", "ppp", "timers"},
+    # the parts, which do not know each other
+    "config": {"observe"},
+    "plugins": {"session", "radius.model", "l2tp"},
+    "radius": {"radius.model", "observe", "timers"},
+    "dataplane": {"dataplane.plane", "l2tp", "timers", "observe"},
+    "net": {"observe"},
+    # the LNS, which knows RADIUS and the data plane by their interfaces only
+    "lns": {
+        "l2tp",
+        "ppp",
+        "session",
+        "timers",
+        "addresses",
+        "config",
+        "plugins",
+        "radius.model",
+        "dataplane.plane",
+    },
+    # what an operator sees; it is handed the daemon's objects and does not know how they are made
+    "cli": {
+        "l2tp",
+        "ppp",
+        "session",
+        "addresses",
+        "config",
+        "plugins",
+        "radius.model",
+        "dataplane.plane",
+        "observe",
+    },
+    # what the daemon gives the operator's commands to work on
+    "console": {"config", "lns", "radius", "dataplane", "observe"},
+    # the other side of the wire, written apart so that a mistake does not cancel itself out
+    "lab": {"timers"},
+}
+
+KNOWS_EVERYONE = {"daemon"}
+
+PURE_UNITS = {
+    "l2tp",
+    "ppp",
+    "timers",
+    "addresses",
+    "session",
+    "radius.model",
+    "dataplane.plane",
+}
+"""Units that import nothing but PURE_MODULES of the standard library: no I/O, clock or log."""
+
+PURE_MODULES = {
+    "abc",
+    "bisect",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "heapq",
+    "hmac",
+    "ipaddress",
+    "itertools",
+    "math",
+    "operator",
+    "re",
+    "struct",
+    "types",
+    "typing",
+    "zlib",
+}
+
+TOLD_EVERYTHING = {"lns"}
+"""Units that may log, but are told the time and hand over what is to be sent."""
+
+IO_MODULES = {
+    "asyncio",
+    "concurrent",
+    "fcntl",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "subprocess",
+    "threading",
+    "time",
+    "pyrad",
+    "pyroute2",
+}
+
+
+def unit_of(module: str) -> str:
+    """The unit that a module belongs to; "" for l2tpns_core itself."""
+    parts = module.split(".")[1:]
+    return next(
+        (name for n in (2, 1) if (name := ".".join(parts[:n])) in {*ALLOWED, *KNOWS_EVERYONE}),
+        ".".join(parts[:1]),
+    )
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split(".")[1:])
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def imports_of(source: str, package: str) -> Iterator[str]:
+    """The full names of all modules that a source text in a package imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *filter(None, [base])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                ours = base.split(".")[0] == ROOT.name
+                yield inner if ours and is_module(inner) else base
+
+
+def all_imports() -> Iterator[tuple[str, str]]:
+    """Every import in the package as (importing module, imported module)."""
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = [ROOT.name, *path.relative_to(ROOT).with_suffix("").parts]
+        package = ".".join(parts[:-1])
+        module = package if parts[-1] == "__init__" else ".".join(parts)
+        for name in imports_of(path.read_text(), package):
+            yield module, name
+
+
+IMPORTS = list(all_imports())
+
+
+def offences(forbidden: object) -> list[str]:
+    assert callable(forbidden)
+    return sorted({f"{a} imports {b}" for a, b in IMPORTS if forbidden(unit_of(a), b)})
+
+
+def is_ours(name: str) -> bool:
+    return name.split(".")[0] == ROOT.name
+
+
+def test_every_unit_has_a_rule() -> None:
+    found = {unit_of(module) for module, _ in IMPORTS} - {""}
+    assert found - {*ALLOWED, *KNOWS_EVERYONE} == set(), "say in ALLOWED what these may import"
+
+
+def test_units_import_only_what_is_allowed_to_them() -> None:
+    def forbidden(unit: str, name: str) -> bool:
+        if not is_ours(name) or unit in KNOWS_EVERYONE:
+            return False
+        return unit_of(name) not in {"", unit, *ALLOWED.get(unit, ())}
+
+    assert offences(forbidden) == []
+
+
+def test_pure_units_import_only_pure_modules() -> None:
+    def forbidden(unit: str, name: str) -> bool:
+        return unit in PURE_UNITS and not is_ours(name) and name.split(".")[0] not in PURE_MODULES
+
+    assert offences(forbidden) == []
+
+
+def test_the_lns_opens_no_socket_and_asks_no_clock() -> None:
+    def forbidden(unit: str, name: str) -> bool:
+        return unit in TOLD_EVERYTHING and name.split(".")[0] in IO_MODULES
+
+    assert offences(forbidden) == []
+
+
+def test_the_rules_have_no_circle() -> None:
+    done: set[str] = set()
+    while len(done) < len(ALLOWED):
+        ready = {unit for unit, needs in ALLOWED.items() if unit not in done and needs <= done}
+        assert ready, f"a circle among {set(ALLOWED) - done}"
+        done |= ready
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import socket", "socket"),
+        ("import os.path as p", "os.path"),
+        ("from asyncio import sleep", "asyncio"),
+        ("from l2tpns_core.session import Session", "l2tpns_core.session"),
+        ("from l2tpns_core import session", "l2tpns_core.session"),
+        ("from l2tpns_core import __version__", "l2tpns_core"),
+        ("from . import plane", "l2tpns_core.dataplane.plane"),
+        ("from .plane import Peer", "l2tpns_core.dataplane.plane"),
+        ("from .. import session", "l2tpns_core.session"),
+        ("from ..radius.model import Usage", "l2tpns_core.radius.model"),
+        ("def f():\n    import time", "time"),
+        ("if TYPE_CHECKING:\n    from l2tpns_core import session", "l2tpns_core.session"),
+    ],
+)
+def test_no_kind_of_import_is_overlooked(source: str, expected: str) -> None:
+    assert list(imports_of(source, "l2tpns_core.dataplane")) == [expected]
+
+
+def test_units_are_found_for_modules_at_any_depth() -> None:
+    assert unit_of("l2tpns_core") == ""
+    assert unit_of("l2tpns_core.daemon") == "daemon"
+    assert unit_of("l2tpns_core.radius") == "radius"
+    assert unit_of("l2tpns_core.radius.model") == "radius.model"
+    assert unit_of("l2tpns_core.radius.client") == "radius"
+    assert unit_of("l2tpns_core.cli.commands.show") == "cli"
+    assert unit_of("l2tpns_core.new.thing") == "new"
+
+
+def test_pure_modules_are_of_the_standard_library() -> None:
+    assert set(sys.stdlib_module_names) >= PURE_MODULES
