@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import l2tpns_core
+from l2tpns_core.cli.reference import commands_page
+from l2tpns_core.config.reference import directives_page
 from l2tpns_core.plugins import PluginResult, discovery
 from l2tpns_core.plugins.hookspecs import EVENTS
 from support.memory import World
@@ -151,3 +153,15 @@ def test_the_architecture_names_every_package_and_top_level_module() -> None:
 def test_the_changelog_has_this_version() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     assert re.search(rf"^## \[?({re.escape(l2tpns_core.__version__)}|Unreleased)\b", text, re.M)
+
+
+def test_the_reference_of_directives_is_that_of_the_code() -> None:
+    """Write it anew: python -m l2tpns_core.config.reference > docs/reference/directives.md"""
+    page = (ROOT / "docs" / "reference" / "directives.md").read_text()
+    assert page.strip() == directives_page().strip()
+
+
+def test_the_reference_of_commands_is_that_of_the_code() -> None:
+    """Write it anew: python -m l2tpns_core.cli.reference > docs/reference/commands.md"""
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    assert page.strip() == commands_page().strip()

@@ -79,8 +79,8 @@ class Console:
         config = with_value(self.config, name, text)
         self._apply(config)
         self.config = config
-        value = "(hidden)" if entry.secret else format_value(entry, getattr(config, name))
-        done = f'Setting "{name}" to {value}'
+        value = format_value(entry, getattr(config, name)).strip('"')
+        done = f'Setting "{name}" to "{"(hidden)" if entry.secret else value}"'
         if not entry.acts:
             return f"{done} (it has no effect in this release)"
         if entry.acts_at is not ActsAt.NOW:

@@ -174,7 +174,10 @@ class Daemon:
         path = self.config_path.parent / "ip_pool"
         pool_file = load_pool(path, self.running.bind_address)
         for problem in pool_file.problems:
-            log.error("%s", problem)
+            log.log(ALWAYS, "%s", problem)
+        own = {int(self.running.bind_address), tun_address(self.running)}
+        own.add(int(self.running.peer_address))
+        pool_file.addresses = [ip for ip in pool_file.addresses if ip not in own]
         return pool_file
 
     async def _configure_network(
@@ -312,7 +315,7 @@ class Daemon:
     @staticmethod
     def _report(loaded: LoadResult) -> None:
         for problem in loaded.problems:
-            log.log(logging.WARNING if problem.harmless else logging.ERROR, "%s", problem)
+            log.log(logging.WARNING if problem.harmless else ALWAYS, "%s", problem)
 
     # Stop
 
@@ -335,12 +338,10 @@ class Daemon:
 
 def radius_config(config: Config) -> RadiusConfig:
     """What the RADIUS client is told; a server with address 0.0.0.0 is none."""
+    addresses = (config.primary_radius, config.secondary_radius)
     servers = tuple(
         RadiusServer(str(address), port, port + 1)
-        for address, port in (
-            (config.primary_radius, config.primary_radius_port),
-            (config.secondary_radius, config.secondary_radius_port),
-        )
+        for address, port in zip(addresses, config.radius_ports, strict=True)
         if int(address)
     )
     return RadiusConfig(

@@ -95,6 +95,8 @@ class Lns:
         tunnel = self.endpoint.receive(datagram, peer, local, now)
         if tunnel is not None:
             self._touch_tunnel(self._entry_of(tunnel))
+        for touched in self.endpoint.take_touched():
+            self._touch_tunnel(self._entry_of(touched))
         replies = self.endpoint.take_replies()
         if replies:
             self.plane.send_control(replies)

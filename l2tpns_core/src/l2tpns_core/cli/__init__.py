@@ -1,0 +1,1 @@
+"""The command-line interface: grammar and commands, the daemon's end of it, and the shell."""

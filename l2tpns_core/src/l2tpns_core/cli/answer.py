@@ -1,0 +1,122 @@
+"""What a command answers: text for people, JSON for scripts, both made line by line.
+
+A listing may be as long as there are sessions, so nothing is put together before it is sent. The
+engine pulls lines in slices and lets the loop go on between them.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from l2tpns_core.cli.grammar import Mode
+
+Row = TypeVar("Row")
+
+
+class Answer(Protocol):
+    """What every command returns."""
+
+    def text(self) -> Iterator[str]:
+        """Lines for a terminal, without line ends."""
+
+    def json(self) -> Iterator[str]:
+        """The lines of one JSON document."""
+
+
+@dataclass(slots=True)
+class Message:
+    """A few sentences. With `failed` the command counts as failed, for instance because one of
+    several sessions was not there."""
+
+    lines: list[str] = field(default_factory=list)
+    failed: str = ""
+
+    def fail(self, sentence: str) -> None:
+        """Add a sentence about something that could not be done."""
+        self.failed = f"{self.failed}\n{sentence}" if self.failed else sentence
+
+    def text(self) -> Iterator[str]:
+        yield from self.lines
+
+    def json(self) -> Iterator[str]:
+        if not self.failed:
+            yield json.dumps({"messages": self.lines})
+        elif self.lines:
+            yield json.dumps({"messages": self.lines, "error": self.failed})
+        else:
+            yield json.dumps({"error": self.failed})
+
+
+@dataclass(slots=True)
+class ModeChange:
+    """Nothing to print; the shell goes on in another mode, or ends (None)."""
+
+    mode: Mode | None
+
+    def text(self) -> Iterator[str]:
+        yield from ()
+
+    def json(self) -> Iterator[str]:
+        yield "{}"
+
+
+@dataclass(slots=True)
+class Report:
+    """Lines about one thing, and the same as one JSON object."""
+
+    lines: Callable[[], Iterable[str]]
+    data: Callable[[], Mapping[str, object]]
+
+    def text(self) -> Iterator[str]:
+        yield from self.lines()
+
+    def json(self) -> Iterator[str]:
+        yield json.dumps(self.data())
+
+
+@dataclass(slots=True)
+class Listing(Generic[Row]):
+    """Many rows of one kind.
+
+    In JSON an array of objects, one in each line; with `name` an object that has the array under
+    that name, beside what `summary` gives when the rows are through.
+    """
+
+    rows: Iterable[Row]
+    line: Callable[[Row], str | Iterable[str]]
+    """The text of a row; more lines than one for the details of a session."""
+    data: Callable[[Row], Mapping[str, object]]
+    header: str = ""
+    footer: Callable[[], Iterable[str]] = tuple
+    name: str = ""
+    summary: Callable[[], Mapping[str, object]] = dict
+
+    def text(self) -> Iterator[str]:
+        if self.header:
+            yield self.header
+        for row in self.rows:
+            lines = self.line(row)
+            if isinstance(lines, str):
+                yield lines
+            else:
+                yield from lines
+        yield from self.footer()
+
+    def json(self) -> Iterator[str]:
+        yield f"{{{json.dumps(self.name)}: [" if self.name else "["
+        previous = ""
+        for row in self.rows:
+            if previous:
+                yield previous + ","
+            previous = json.dumps(self.data(row))
+        if previous:
+            yield previous
+        if self.name:
+            members = "".join(
+                f", {json.dumps(name)}: {json.dumps(value)}"
+                for name, value in self.summary().items()
+            )
+            yield f"]{members}}}"
+        else:
+            yield "]"

@@ -1,0 +1,18 @@
+"""The commands, one module for each thing they are about."""
+
+from l2tpns_core.cli.commands import (
+    addresses,
+    configuration,
+    radius,
+    sessions,
+    shell,
+    status,
+    tunnels,
+)
+from l2tpns_core.cli.grammar import Grammar
+
+
+def build_grammar() -> Grammar:
+    """The tree of all commands of this release."""
+    modules = (shell, addresses, radius, configuration, sessions, tunnels, status)
+    return Grammar(module.COMMANDS for module in modules)

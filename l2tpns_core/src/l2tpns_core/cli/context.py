@@ -1,0 +1,165 @@
+"""What commands need of the daemon, so that they know nothing of how it is put together."""
+
+import enum
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from l2tpns_core.config.directives import Config
+from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.observe.counters import Bandwidth, CounterBoard
+from l2tpns_core.session import Session
+
+
+class ChannelView(Protocol):
+    """The reliable control channel of a tunnel (l2tp.channel)."""
+
+    @property
+    def next_ns(self) -> int: ...
+    @property
+    def next_nr(self) -> int: ...
+    @property
+    def queue_length(self) -> int: ...
+    @property
+    def peer_window(self) -> int: ...
+    @property
+    def retransmissions(self) -> int: ...
+
+
+class TunnelView(Protocol):
+    """A tunnel (l2tp.tunnel)."""
+
+    @property
+    def local_id(self) -> int: ...
+    @property
+    def peer_id(self) -> int: ...
+    @property
+    def peer(self) -> tuple[str, int]: ...
+    @property
+    def local(self) -> str: ...
+    @property
+    def state(self) -> enum.Enum: ...
+    @property
+    def hostname(self) -> str: ...
+    @property
+    def vendor_name(self) -> str: ...
+    @property
+    def opened_at(self) -> float: ...
+    @property
+    def last_heard_at(self) -> float: ...
+    @property
+    def calls(self) -> Collection[int]: ...
+    @property
+    def channel(self) -> ChannelView: ...
+
+
+class EndpointView(Protocol):
+    """All tunnels, by our id."""
+
+    @property
+    def tunnels(self) -> Mapping[int, TunnelView]: ...
+
+
+class PoolRowView(Protocol):
+    """One address of the pool."""
+
+    @property
+    def ip(self) -> int: ...
+    @property
+    def used(self) -> bool: ...
+    @property
+    def key(self) -> int | None: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def freed_ago_s(self) -> float | None: ...
+
+
+class PoolView(Protocol):
+    """The address pool."""
+
+    @property
+    def free_count(self) -> int: ...
+    @property
+    def used_count(self) -> int: ...
+    def rows(self, now: float, *, include_unused: bool = False) -> Iterator[PoolRowView]: ...
+
+
+class LnsView(Protocol):
+    """The LNS, as far as operators look at it and act on it."""
+
+    @property
+    def sessions(self) -> Mapping[int, Session]: ...
+    @property
+    def endpoint(self) -> EndpointView: ...
+    @property
+    def pool(self) -> PoolView: ...
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The monotonic clock that every `*_at` is told by."""
+
+    @property
+    def wall(self) -> Callable[[], float]: ...
+    def usage(self, session: Session) -> SessionCounters: ...
+    def sessions_of_user(self, user: str) -> list[Session]: ...
+    def find_session(self, text: str) -> Session: ...
+    def drop_session(self, session: Session, reason: str) -> None: ...
+    def drop_tunnel(self, tunnel: Any, reason: str) -> None: ...
+
+
+class PendingView(Protocol):
+    """A RADIUS request that is not answered yet."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def identifier(self) -> int | None:
+        """The octet that goes out in the packet; None while the request waits for its turn."""
+
+    @property
+    def socket(self) -> int | None:
+        """Number of the socket that it was sent on."""
+
+    @property
+    def server(self) -> str: ...
+    @property
+    def state(self) -> str:
+        """AUTH, START, STOP, INTERIM and so on."""
+
+    @property
+    def session_key(self) -> int | None: ...
+    @property
+    def retry_at(self) -> float: ...
+    @property
+    def tries(self) -> int: ...
+
+
+class RadiusView(Protocol):
+    """The RADIUS client."""
+
+    def pending(self) -> Iterable[PendingView]: ...
+
+
+class CommandContext(Protocol):
+    """Everything that a command may use."""
+
+    @property
+    def hostname(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def started_time(self) -> float: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def lns(self) -> LnsView: ...
+    @property
+    def radius(self) -> RadiusView: ...
+    @property
+    def counters(self) -> CounterBoard: ...
+    def bandwidth(self) -> Bandwidth: ...
+    def plugin_names(self) -> Sequence[str]:
+        """The loaded plugins in load order."""
+
+    def set_directive(self, name: str, text: str) -> str:
+        """Set a directive of the running configuration; returns the line to print. Raises
+        ConfigError."""

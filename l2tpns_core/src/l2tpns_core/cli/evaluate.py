@@ -1,0 +1,90 @@
+"""A command line in, lines out: everything of the interface but its socket."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from l2tpns_core.cli.answer import Message, ModeChange
+from l2tpns_core.cli.context import CommandContext
+from l2tpns_core.cli.errors import CommandError
+from l2tpns_core.cli.filters import filtered, make_filters
+from l2tpns_core.cli.grammar import Access, Call, Grammar, Mode, split_line
+
+log = logging.getLogger("l2tpns.cli")
+
+INTERNAL_ERROR: Final = "The command failed; the log says why"
+UNPRINTABLE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What no line may contain, whatever made it: it could move the cursor or end the line."""
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """A command that was begun. Pull `lines` to the end; only then are `error` and `mode` final."""
+
+    lines: Iterator[str | None]
+    """The output, without line ends; None where a filter left a line out."""
+    mode: Mode | None
+    """For the next command; None when the shell is to end."""
+    error: str = ""
+    """Why the command failed."""
+
+
+def prompt(hostname: str, mode: Mode) -> str:
+    """The prompt of the original: `lns> `, `lns(config)# `."""
+    return f"{hostname}({mode.value})# " if mode.value else f"{hostname}> "
+
+
+def evaluate(
+    line: str, context: CommandContext, grammar: Grammar, access: Access, *, as_json: bool = False
+) -> Evaluation:
+    """Begin a command. Never raises; what goes wrong is in the result."""
+    result = Evaluation(iter(()), access.mode)
+    try:
+        words, specifications = split_line(line)
+        if not words and not specifications:
+            return result
+        if specifications and as_json:
+            raise CommandError("Output filters are for text, not for JSON")
+        filters = make_filters(specifications)
+        command, arguments = grammar.match(words, access)
+        answer = command.action(Call(context, arguments, access, grammar))
+    except CommandError as error:
+        result.error = str(error)
+        result.lines = _error_lines(result.error, as_json=as_json)
+        return result
+    except Exception:
+        log.exception("a command of the operator failed")
+        result.error = INTERNAL_ERROR
+        result.lines = _error_lines(result.error, as_json=as_json)
+        return result
+    if isinstance(answer, ModeChange):
+        result.mode = answer.mode
+    if isinstance(answer, Message):
+        result.error = answer.failed
+    lines = answer.json() if as_json else map(_safe, answer.text())
+    result.lines = _guarded(filtered(lines, filters), result)
+    return result
+
+
+def _guarded(lines: Iterator[str | None], result: Evaluation) -> Iterator[str | None]:
+    """A failure in the middle of a listing ends the listing, not the daemon."""
+    try:
+        yield from lines
+    except CommandError as error:
+        result.error = str(error)
+    except Exception:
+        log.exception("a command of the operator failed")
+        result.error = INTERNAL_ERROR
+
+
+def _error_lines(text: str, *, as_json: bool) -> Iterator[str]:
+    return iter((json.dumps({"error": text}),) if as_json else ())
+
+
+def _safe(line: str) -> str:
+    if UNPRINTABLE.search(line):
+        return UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", line)
+    return line

@@ -1,0 +1,1 @@
+"""The configuration: one typed table of directives, and the files that fill it."""

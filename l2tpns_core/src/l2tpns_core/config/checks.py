@@ -1,0 +1,73 @@
+"""Checks of text values that must have a form."""
+
+import re
+from typing import Final
+
+from l2tpns_core.config.errors import ConfigError
+from l2tpns_core.observe.syslog import FACILITIES, SYSLOG_PREFIX
+
+AUTHTYPES: Final = ("pap", "chap", "mschapv2")
+MAX_SOCKET_PATH_BYTES: Final = 107
+MAX_DEVICE_NAME_BYTES: Final = 15
+INTERFACE_NAME: Final = re.compile(r"[^\s/:]*")
+HOST_NAME: Final = re.compile(r"[^\s/]*")
+SEPARATORS: Final = re.compile(r"[,\s]+")
+
+LOG_FILE_EXPECTED: Final = 'a file name or "syslog:FACILITY", for instance syslog:local5'
+AUTHTYPES_EXPECTED: Final = f"a list of {', '.join(AUTHTYPES)}, the preferred one first"
+PATH_EXPECTED: Final = "an absolute path"
+SOCKET_EXPECTED: Final = f"an absolute path of at most {MAX_SOCKET_PATH_BYTES} bytes"
+DEVICE_EXPECTED: Final = f"an interface name of at most {MAX_DEVICE_NAME_BYTES} characters"
+HOST_EXPECTED: Final = "a name without blanks"
+
+
+def check_log_file(text: str) -> str:
+    """A path, or syslog: and one of its facilities."""
+    if text.startswith(SYSLOG_PREFIX) and text.removeprefix(SYSLOG_PREFIX) not in FACILITIES:
+        raise ConfigError("not a facility")
+    return text
+
+
+def check_authtypes(text: str) -> str:
+    """The list in one form: `chap, pap`; a name that is repeated counts once."""
+    names = list(dict.fromkeys(name for name in SEPARATORS.split(text.lower()) if name))
+    if not names or any(name not in AUTHTYPES for name in names):
+        raise ConfigError("not a list of authentication types")
+    return ", ".join(names)
+
+
+def check_path(text: str) -> str:
+    """An absolute path, or nothing."""
+    if text and not text.startswith("/"):
+        raise ConfigError("not absolute")
+    return text
+
+
+def check_directory(text: str) -> str:
+    """An absolute path."""
+    if not text.startswith("/"):
+        raise ConfigError("not absolute")
+    return text
+
+
+def check_socket_path(text: str) -> str:
+    """A path that fits into a Unix socket address."""
+    if not text.startswith("/") or len(text.encode()) > MAX_SOCKET_PATH_BYTES:
+        raise ConfigError("not a socket path")
+    return text
+
+
+def check_device_name(text: str) -> str:
+    """A name that the kernel takes for an interface, or nothing."""
+    if text in (".", "..") or len(text.encode()) > MAX_DEVICE_NAME_BYTES:
+        raise ConfigError("not an interface name")
+    if not INTERFACE_NAME.fullmatch(text):
+        raise ConfigError("not an interface name")
+    return text
+
+
+def check_host_name(text: str) -> str:
+    """A name that can stand in a prompt, an AVP and a CHAP packet, or nothing."""
+    if not HOST_NAME.fullmatch(text):
+        raise ConfigError("not a host name")
+    return text

@@ -1,0 +1,503 @@
+"""The one table of all directives (manual, "startup-config").
+
+A field of Config is a directive: its name is what `set` takes, its default is what a startup-config
+without it means. docs/reference/directives.md is generated from it.
+"""
+
+# ruff: noqa: RUF009 - directive() returns a dataclass field, which ruff cannot know.
+
+import difflib
+from dataclasses import dataclass, fields, replace
+from ipaddress import IPv4Address
+from typing import Final
+
+from l2tpns_core.config import checks
+from l2tpns_core.config.directive import (
+    METADATA_KEY,
+    ActsAt,
+    Directive,
+    Value,
+    directive,
+    format_value,
+    parse_value,
+)
+from l2tpns_core.config.errors import ConfigError, shown
+
+__all__ = [
+    "DIRECTIVES",
+    "ActsAt",
+    "Config",
+    "Directive",
+    "Value",
+    "changed_directives",
+    "find_directive",
+    "format_value",
+    "parse_value",
+    "with_value",
+]
+
+NONE: Final = IPv4Address(0)
+DAY_S: Final = 86_400
+PORTS: Final = (1, 65_535)
+U32: Final = (0, 0xFFFFFFFF)
+
+
+@dataclass(slots=True, frozen=True)
+class Config:
+    """The value of every directive. Durations and sizes are in the unit of the directive."""
+
+    # Logging and process
+    debug: int = directive(
+        0,
+        "How much is logged: 0 critical errors, 1 errors, 2 warnings, 3 information, 4 calls, "
+        "5 every packet.",
+        limits=(0, 5),
+    )
+    log_file: str = directive(
+        "",
+        "Where log lines go: a file, or `syslog:` and a facility such as local5. Empty is stdout.",
+        check=checks.check_log_file,
+        expected=checks.LOG_FILE_EXPECTED,
+    )
+    pid_file: str = directive(
+        "",
+        "File that holds the process id while the daemon runs. Empty writes none.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_path,
+        expected=checks.PATH_EXPECTED,
+    )
+    hostname: str = directive(
+        "",
+        "Name in the prompt, towards LACs and in CHAP. Empty is that of the machine, or of the "
+        "option -h.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_host_name,
+        expected=checks.HOST_EXPECTED,
+    )
+    state_dir: str = directive(
+        "/var/lib/l2tpns",
+        "Directory of what must outlive the process.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_directory,
+        expected=checks.PATH_EXPECTED,
+    )
+    cli_socket: str = directive(
+        "/run/l2tpns/cli.sock",
+        "Unix socket of the command-line interface; only its owner may connect.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_socket_path,
+        expected=checks.SOCKET_EXPECTED,
+    )
+    dump_speed: bool = directive(False, "Log the bandwidth every second.")
+    cleanup_interval: int = directive(
+        10, "Time between regular cleanups.", unit="seconds", limits=(1, DAY_S)
+    )
+    save_state: bool = directive(
+        False, "Keep sessions over a restart by SIGTERM.", acts_at=ActsAt.RESTART, acts=False
+    )
+    setuid: str = directive(
+        "", "User to change to after the start.", acts_at=ActsAt.RESTART, acts=False
+    )
+    scheduler_fifo: bool = directive(
+        False,
+        "Run with the real-time policy SCHED_FIFO; ignored on one processor.",
+        acts_at=ActsAt.RESTART,
+        acts=False,
+    )
+    lock_pages: bool = directive(
+        False, "Keep the process in memory.", acts_at=ActsAt.RESTART, acts=False
+    )
+
+    # L2TP
+    l2tp_secret: str = directive(
+        "",
+        "Secret shared with the LACs: answers their challenges and hides AVPs.",
+        acts_at=ActsAt.NEXT_TUNNEL,
+        secret=True,
+    )
+    l2tp_challenge_lac: bool = directive(
+        False, "Let in only LACs that prove that they know l2tp_secret.", acts_at=ActsAt.NEXT_TUNNEL
+    )
+    l2tp_hide_avps: bool = directive(
+        False,
+        "Hide the AVPs that RFC 2661 allows to be hidden, when there is an l2tp_secret.",
+        acts_at=ActsAt.NEXT_TUNNEL,
+    )
+    l2tp_port: int = directive(1701, "UDP port for LACs.", limits=PORTS, acts_at=ActsAt.RESTART)
+    l2tp_mtu: int = directive(
+        1500,
+        "MTU of the path to the LACs. Subscribers get an MRU of 38 bytes less, at most 1492.",
+        unit="bytes",
+        limits=(576, 2600),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    l2tp_receive_window: int = directive(
+        128,
+        "Control messages that a LAC may send before it waits for an acknowledgement.",
+        unit="messages",
+        limits=(1, 32_768),
+        acts_at=ActsAt.NEXT_TUNNEL,
+    )
+    l2tp_retransmit_timeout: int = directive(
+        1,
+        "Time before a control message is sent again; doubles with each try, up to 8 s.",
+        unit="seconds",
+        limits=(1, 8),
+        acts_at=ActsAt.NEXT_TUNNEL,
+    )
+    l2tp_max_retransmits: int = directive(
+        7,
+        "Tries to repeat a control message before the tunnel counts as lost.",
+        limits=(1, 100),
+        acts_at=ActsAt.NEXT_TUNNEL,
+    )
+    hello_interval: int = directive(
+        60,
+        "Silence of a LAC before a HELLO asks whether it is there; 0 sends none.",
+        unit="seconds",
+        limits=(0, DAY_S),
+        acts_at=ActsAt.NEXT_TUNNEL,
+    )
+    disable_sending_hello: bool = directive(
+        False, "Send no HELLO at all, for LACs that cannot bear it.", acts_at=ActsAt.NEXT_TUNNEL
+    )
+    max_tunnels: int = directive(65_535, "Tunnels at a time; more are refused.", limits=PORTS)
+    max_sessions: int = directive(65_535, "Sessions at a time; more are refused.", limits=PORTS)
+    max_half_open: int = directive(1000, "Tunnels at a time that are being set up.", limits=PORTS)
+    max_half_open_per_source: int = directive(32, "The same from one address.", limits=PORTS)
+    udp_receive_buffer: int = directive(
+        8_388_608,
+        "Size of the receive buffer of the L2TP socket.",
+        unit="bytes",
+        limits=(4096, 1 << 30),
+        acts_at=ActsAt.RESTART,
+    )
+
+    # PPP
+    primary_dns: IPv4Address = directive(
+        NONE, "First DNS server for subscribers; 0.0.0.0 gives none.", acts_at=ActsAt.NEXT_SESSION
+    )
+    secondary_dns: IPv4Address = directive(
+        NONE, "Second DNS server for subscribers; 0.0.0.0 gives none.", acts_at=ActsAt.NEXT_SESSION
+    )
+    ppp_restart_time: int = directive(
+        3,
+        "Time before a Configure-Request is sent again.",
+        unit="seconds",
+        limits=(1, 60),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    ppp_max_configure: int = directive(
+        10,
+        "Configure-Requests without an answer before a session is given up.",
+        limits=(1, 255),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    ppp_max_failure: int = directive(
+        5,
+        "Configure-Naks before an option is rejected instead.",
+        limits=(1, 255),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    ppp_max_terminate: int = directive(
+        2,
+        "Terminate-Requests without an answer before a session ends without one.",
+        limits=(1, 255),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    ppp_login_timeout: int = directive(
+        60,
+        "Time for a subscriber to log in.",
+        unit="seconds",
+        limits=(1, 3600),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    ppp_keepalive: bool = directive(
+        True,
+        "Send LCP echoes on silent lines only; `no` sends them at every echo_timeout.",
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    echo_timeout: int = directive(
+        10,
+        "Silence before an LCP echo asks whether the subscriber is there; 0 sends none.",
+        unit="seconds",
+        limits=(0, 3600),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    idle_echo_timeout: int = directive(
+        240,
+        "Silence after which a subscriber counts as gone; 0 waits for ever.",
+        unit="seconds",
+        limits=(0, DAY_S),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    chap_rechallenge: int = directive(
+        0,
+        "Time between CHAP challenges of a subscriber who is logged in; 0 asks only once.",
+        unit="seconds",
+        limits=(0, DAY_S),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    lcp_renegotiation: str = directive(
+        "always",
+        "Whether LCP is negotiated anew always, or only when the LAC's result does not suit us.",
+        choices=("always", "on-mismatch"),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+
+    # RADIUS
+    primary_radius: IPv4Address = directive(
+        NONE, "RADIUS server for authentication and accounting; 0.0.0.0 is none."
+    )
+    secondary_radius: IPv4Address = directive(
+        NONE, "RADIUS server that is asked when the primary does not answer; 0.0.0.0 is none."
+    )
+    primary_radius_port: int = directive(
+        1812, "UDP port for authentication; accounting is one higher.", limits=(1, 65_534)
+    )
+    secondary_radius_port: int = directive(
+        1812,
+        "The same for the secondary server; 0 takes primary_radius_port.",
+        limits=(0, 65_534),
+    )
+    radius_secret: str = directive(
+        "", "Secret shared with the RADIUS servers; without it nothing is sent.", secret=True
+    )
+    radius_accounting: bool = directive(
+        False, "Send accounting records.", acts_at=ActsAt.NEXT_SESSION
+    )
+    radius_interim: int = directive(
+        0,
+        "Time between Interim-Updates of a session, unless RADIUS says otherwise; 0 sends none.",
+        unit="seconds",
+        limits=(0, DAY_S),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    radius_authtypes: str = directive(
+        "pap",
+        "Ways to log in, the preferred one first: pap, chap, mschapv2.",
+        acts_at=ActsAt.NEXT_SESSION,
+        check=checks.check_authtypes,
+        expected=checks.AUTHTYPES_EXPECTED,
+    )
+    radius_require_message_authenticator: str = directive(
+        "auto",
+        "Whether a reply without Message-Authenticator is ignored; `auto` does so from the first "
+        "reply of a server that has one.",
+        choices=("yes", "no", "auto"),
+    )
+    radius_timeout: int = directive(
+        3, "Time before a request is sent again.", unit="seconds", limits=(1, 60)
+    )
+    radius_tries: int = directive(
+        2, "How often a server is asked before the next one is.", limits=(1, 10)
+    )
+    radius_dead_time: int = directive(
+        30,
+        "How long a server that did not answer is asked last.",
+        unit="seconds",
+        limits=(0, DAY_S),
+    )
+    nas_identifier: str = directive("", "NAS-Identifier in requests; empty is the host name.")
+
+    # Sessions
+    allow_duplicate_users: bool = directive(
+        False, "Let the same user in more than once.", acts_at=ActsAt.NEXT_SESSION
+    )
+    duplicate_login: str = directive(
+        "replace",
+        "What a second login of a user does: end the first session, or be refused.",
+        choices=("replace", "refuse"),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    guest_account: str = directive(
+        "",
+        "Users, separated by commas, who may be logged in more than once.",
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    kill_timedout_sessions: bool = directive(
+        True,
+        "End a session at once when RADIUS gives it a Session-Timeout of 0.",
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    throttle_speed: int = directive(
+        0,
+        "Speed of throttled sessions; 0 does not throttle.",
+        unit="kbit/s",
+        limits=(0, 10_000_000),
+        acts_at=ActsAt.NEXT_SESSION,
+        acts=False,
+    )
+    snoop_host: IPv4Address = directive(NONE, "Where copies of intercepted packets go.", acts=False)
+    snoop_port: int = directive(0, "UDP port of snoop_host.", limits=(0, 65_535), acts=False)
+    accounting_dir: str = directive(
+        "",
+        "Directory for a file of every session's usage each five minutes; empty writes none.",
+        check=checks.check_path,
+        expected=checks.PATH_EXPECTED,
+        acts=False,
+    )
+
+    # Network
+    bind_address: IPv4Address = directive(
+        NONE,
+        "Address for L2TP, for the tun device, and the NAS-IP-Address; 0.0.0.0 listens on every "
+        "address and gives the tun device 1.1.1.1.",
+        acts_at=ActsAt.RESTART,
+    )
+    peer_address: IPv4Address = directive(
+        NONE,
+        "Our address on the PPP links; 0.0.0.0 is that of the tun device.",
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    iftun_address: IPv4Address = directive(
+        NONE,
+        "Address of the tun device, if not bind_address.",
+        acts_at=ActsAt.RESTART,
+    )
+    tundevicename: str = directive(
+        "",
+        "Name of the tun device; empty lets the kernel choose.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_device_name,
+        expected=checks.DEVICE_EXPECTED,
+    )
+    route_protocol: int = directive(
+        42, "Protocol number of our routes in the kernel.", limits=(1, 255), acts_at=ActsAt.RESTART
+    )
+    route_metric: int = directive(
+        1, "Metric of our routes in the kernel.", limits=U32, acts_at=ActsAt.RESTART
+    )
+    send_garp: bool = directive(
+        True,
+        "Send a gratuitous ARP for bind_address when the daemon is ready.",
+        acts_at=ActsAt.RESTART,
+    )
+    icmp_rate: int = directive(
+        100,
+        "Most ICMP errors that are sent in a second; 0 sends none.",
+        unit="packets per second",
+        limits=(0, 1_000_000),
+    )
+    multi_read_count: int = directive(
+        10,
+        "Packets read at a time from the L2TP socket and from the tun device.",
+        unit="packets",
+        limits=(1, 10_000),
+    )
+    dataplane: str = directive(
+        "auto",
+        "What forwards packets: the kernel (ebpf) or the process (user); `auto` takes the best "
+        "that the system has.",
+        choices=("auto", "ebpf", "user"),
+        acts_at=ActsAt.RESTART,
+    )
+
+    # Remote control
+    cli_bind_address: IPv4Address = directive(
+        IPv4Address("127.0.0.1"),
+        "Address of the telnet command-line interface.",
+        acts_at=ActsAt.RESTART,
+        acts=False,
+    )
+    cli_port: int = directive(
+        23,
+        "TCP port of the telnet command-line interface.",
+        limits=PORTS,
+        acts_at=ActsAt.RESTART,
+        acts=False,
+    )
+    nsctl_bind_address: IPv4Address = directive(
+        IPv4Address("127.0.0.1"),
+        "Address for nsctl.",
+        acts_at=ActsAt.RESTART,
+        acts=False,
+    )
+    nsctl_port: int = directive(
+        1702, "UDP port for nsctl.", limits=PORTS, acts_at=ActsAt.RESTART, acts=False
+    )
+
+    # Cluster and routing
+    cluster_address: IPv4Address = directive(
+        IPv4Address("239.192.13.13"),
+        "Multicast address of the cluster.",
+        acts_at=ActsAt.RESTART,
+        acts=False,
+    )
+    cluster_interface: str = directive(
+        "eth0",
+        "Interface for cluster packets.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_device_name,
+        expected=checks.DEVICE_EXPECTED,
+        acts=False,
+    )
+    cluster_hb_interval: int = directive(
+        5, "Time between heartbeats.", unit="tenths of a second", limits=(1, 36_000), acts=False
+    )
+    cluster_hb_timeout: int = directive(
+        150,
+        "Time without a heartbeat before a new master is elected.",
+        unit="tenths of a second",
+        limits=(1, 36_000),
+        acts=False,
+    )
+    as_number: int = directive(
+        0, "Our AS number for BGP.", limits=U32, acts_at=ActsAt.RESTART, acts=False
+    )
+    bgp_peer1: str = directive(
+        "", "First BGP peer, a name or an address.", acts_at=ActsAt.RESTART, acts=False
+    )
+    bgp_peer1_as: int = directive(
+        0, "AS number of the first BGP peer.", limits=U32, acts_at=ActsAt.RESTART, acts=False
+    )
+    bgp_peer2: str = directive(
+        "", "Second BGP peer, a name or an address.", acts_at=ActsAt.RESTART, acts=False
+    )
+    bgp_peer2_as: int = directive(
+        0, "AS number of the second BGP peer.", limits=U32, acts_at=ActsAt.RESTART, acts=False
+    )
+
+    @property
+    def radius_ports(self) -> tuple[int, int]:
+        """The authentication ports of the primary and the secondary server, both above 0."""
+        return (
+            self.primary_radius_port,
+            self.secondary_radius_port or self.primary_radius_port,
+        )
+
+
+def _table() -> dict[str, Directive]:
+    entries: dict[str, Directive] = {}
+    for field in fields(Config):
+        entry: Directive = field.metadata[METADATA_KEY]
+        entries[field.name] = replace(entry, name=field.name)
+    return entries
+
+
+DIRECTIVES: Final[dict[str, Directive]] = _table()
+"""Every directive by name, in the order of the table."""
+
+
+def find_directive(name: str) -> Directive:
+    """The directive of a name. Raises ConfigError with the nearest name."""
+    entry = DIRECTIVES.get(name)
+    if entry is None:
+        nearest = difflib.get_close_matches(name.lower()[:64], DIRECTIVES, n=1, cutoff=0.7)
+        raise ConfigError(
+            f"Unknown variable {shown(name)}",
+            value=name,
+            nearest=nearest[0] if nearest else "",
+        )
+    return entry
+
+
+def with_value(config: Config, name: str, text: str) -> Config:
+    """The configuration after `set NAME TEXT`. Raises ConfigError; `config` itself stays."""
+    changes: dict[str, object] = {name: parse_value(find_directive(name), text)}
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+def changed_directives(old: Config, new: Config) -> list[Directive]:
+    """The directives whose values differ, in the order of the table."""
+    return [entry for name, entry in DIRECTIVES.items() if getattr(old, name) != getattr(new, name)]

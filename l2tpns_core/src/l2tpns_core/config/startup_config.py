@@ -1,0 +1,253 @@
+"""The startup-config file: commands of the command-line interface, one per line (manual,
+"startup-config").
+
+Nothing in the file is fatal: a line that cannot be used is reported with its number and skipped, so
+that a file written for the C program starts the daemon too.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from l2tpns_core.config.directives import (
+    DIRECTIVES,
+    Config,
+    find_directive,
+    format_value,
+    with_value,
+)
+from l2tpns_core.config.errors import ConfigError, Problem, shown
+from l2tpns_core.config.quoting import quote, split_words
+
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_LINE_BYTES: Final = 4096
+MAX_PROBLEMS: Final = 500
+"""Problems reported of one file; more are only counted."""
+MAX_PLUGIN_NAME_CHARS: Final = 64
+
+STATEMENTS: Final = ("set", "load plugin", "remove plugin")
+SILENT_COMMANDS: Final = frozenset(("enable", "configure", "exit", "end", "quit"))
+"""Commands of a pasted session that change nothing here."""
+OTHER_COMMANDS: Final = frozenset(
+    ("router", "neighbour", "neighbor", "ip", "no", "permit", "deny", "setforward")
+)
+"""Commands that the C program's 2.x releases write into the file."""
+OTHER_DIRECTIVES: Final = frozenset(
+    (
+        "account_all_origin",
+        "append_realm",
+        "auth_tunnel_change_addr_src",
+        "bind_address_remotelns",
+        "bind_multi_address",
+        "bind_portremotelns",
+        "cluster_master",
+        "cluster_master_min_adv",
+        "cluster_mcast_ttl",
+        "cluster_port",
+        "default_ipv6_domain_list",
+        "dhcp6_preferred_lifetime",
+        "dhcp6_server_duid",
+        "dhcp6_valid_lifetime",
+        "disable_lac_func",
+        "disable_no_spoof",
+        "dns6_lifetime",
+        "ipv6_prefix",
+        "kernel_accel",
+        "mp_mrru",
+        "multi_hostname",
+        "nexthop6_address",
+        "nexthop_address",
+        "no_throttle_local_IP",
+        "packet_limit",
+        "pppoe_ac_name",
+        "pppoe_if_to_bind",
+        "pppoe_only_equal_svc_name",
+        "pppoe_service_name",
+        "primary_ipv6_dns",
+        "radius_bind_max",
+        "radius_bind_min",
+        "radius_dae_port",
+        "random_device",
+        "secondary_ipv6_dns",
+        "throttle_buckets",
+    )
+)
+"""Names that 2.x releases know and this one does not."""
+
+
+@dataclass(slots=True, frozen=True)
+class SetStatement:
+    line: int
+    name: str
+    text: str = field(repr=False)
+
+
+@dataclass(slots=True, frozen=True)
+class LoadPlugin:
+    line: int
+    name: str
+
+
+@dataclass(slots=True, frozen=True)
+class RemovePlugin:
+    line: int
+    name: str
+
+
+Statement = SetStatement | LoadPlugin | RemovePlugin
+
+
+@dataclass(slots=True)
+class LoadResult:
+    """What a startup-config comes to. A directive that it does not set has its default."""
+
+    config: Config = field(default_factory=Config)
+    plugins: list[str] = field(default_factory=list)
+    """In load order, without those that a later line removes."""
+    problems: list[Problem] = field(default_factory=list)
+    readable: bool = True
+    """False when there was no file to read; `config` is all defaults then."""
+
+
+def load(path: str | Path) -> LoadResult:
+    """Read a startup-config. A file that cannot be read is a problem, not an exception."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        problem = Problem(str(path), 0, f"cannot be read: {error.strerror or error}")
+        return LoadResult(problems=[problem], readable=False)
+    return parse(data, str(path))
+
+
+def parse(data: bytes, file: str) -> LoadResult:
+    """Evaluate the text of a startup-config; `file` is its name in problems. Never raises."""
+    statements, problems = parse_statements(data, file)
+    result = LoadResult(problems=problems)
+    for statement in statements:
+        try:
+            _apply(statement, result, file)
+        except ConfigError as error:
+            problems.append(Problem(file, statement.line, str(error)))
+    problems.sort(key=lambda problem: problem.line or MAX_FILE_BYTES)
+    if len(problems) > MAX_PROBLEMS:
+        more = Problem(file, 0, f"{len(problems) - MAX_PROBLEMS} more lines cannot be used")
+        problems[MAX_PROBLEMS:] = [more]
+    return result
+
+
+def parse_statements(data: bytes, file: str) -> tuple[list[Statement], list[Problem]]:
+    """Split a startup-config into its statements, not yet looking at names and values."""
+    statements: list[Statement] = []
+    problems: list[Problem] = []
+    if len(data) > MAX_FILE_BYTES:
+        data = data[: data.rfind(b"\n", 0, MAX_FILE_BYTES) + 1]
+        problems.append(Problem(file, 0, f"only the first {MAX_FILE_BYTES} bytes are read"))
+    for number, line in enumerate(data.split(b"\n"), 1):
+        try:
+            statement = parse_line(line, number)
+        except ConfigError as error:
+            problems.append(Problem(file, number, str(error)))
+        else:
+            if statement is not None:
+                statements.append(statement)
+    return statements, problems
+
+
+def parse_line(line: bytes, number: int = 1) -> Statement | None:
+    """The statement of a line, or None for an empty line, a comment, or a command without effect.
+
+    Raises ConfigError, whose text does not repeat what may be a secret.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise ConfigError(f"the line is longer than {MAX_LINE_BYTES} bytes")
+    try:
+        text = line.decode().strip()
+    except UnicodeDecodeError:
+        raise ConfigError("the line is not UTF-8 text") from None
+    if not text or text[0] in "#!":
+        return None
+    words = split_words(text, comments=True)
+    command = words[0].lower() if words else ""
+    if command == "set":
+        return _set_statement(words, number)
+    if command in ("load", "remove") and len(words) > 1 and words[1].lower() == "plugin":
+        name = _plugin_name(words)
+        return LoadPlugin(number, name) if command == "load" else RemovePlugin(number, name)
+    if command in SILENT_COMMANDS:
+        return None
+    if command in OTHER_COMMANDS:
+        raise ConfigError(f"{shown(command)} is not known to this release, the line is skipped")
+    nearest = difflib.get_close_matches(command[:64], STATEMENTS, n=1)
+    raise ConfigError(
+        f"Unknown command {shown(command)}",
+        value=command,
+        expected=" or ".join(STATEMENTS),
+        nearest=nearest[0] if nearest else "",
+    )
+
+
+def render(config: Config, plugins: Iterable[str] = (), *, only_changed: bool = False) -> str:
+    """The text of `show running-config`: load() makes the same configuration of it.
+
+    Secrets are in it in clear. `only_changed` leaves out what has its default.
+    """
+    lines = running_config(config, plugins, only_changed=only_changed)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def running_config(
+    config: Config, plugins: Iterable[str] = (), *, only_changed: bool = False
+) -> Iterator[str]:
+    """The lines of render()."""
+    yield "# Current configuration:"
+    for name, entry in DIRECTIVES.items():
+        value = getattr(config, name)
+        if not only_changed or value != entry.default:
+            yield f"set {name} {format_value(entry, value)}"
+    yield "# Plugins"
+    for plugin in plugins:
+        yield f"load plugin {quote(plugin)}"
+    yield "# end"
+
+
+def _set_statement(words: list[str], number: int) -> SetStatement:
+    if len(words) < 3:
+        raise ConfigError("Specify variable and value")
+    if len(words) > 3:
+        raise ConfigError(f"{shown(words[1])}: a value that contains blanks must be quoted")
+    return SetStatement(number, words[1], words[2])
+
+
+def _plugin_name(words: list[str]) -> str:
+    if len(words) != 3 or not words[2]:
+        raise ConfigError(f"Specify a plugin to {words[0].lower()}")
+    name = words[2]
+    if len(name) > MAX_PLUGIN_NAME_CHARS or not name.isprintable():
+        raise ConfigError(
+            f"{shown(name)} is not a plugin",
+            value=name,
+            expected=f"a name of at most {MAX_PLUGIN_NAME_CHARS} characters",
+        )
+    return name
+
+
+def _apply(statement: Statement, result: LoadResult, file: str) -> None:
+    if isinstance(statement, LoadPlugin):
+        if statement.name not in result.plugins:
+            result.plugins.append(statement.name)
+        return
+    if isinstance(statement, RemovePlugin):
+        if statement.name not in result.plugins:
+            raise ConfigError("Plugin is not loaded", value=statement.name)
+        result.plugins.remove(statement.name)
+        return
+    if statement.name in OTHER_DIRECTIVES:
+        raise ConfigError(f"{shown(statement.name)} is not known to this release, skipped")
+    result.config = with_value(result.config, statement.name, statement.text)
+    entry = find_directive(statement.name)
+    if not entry.acts and getattr(result.config, entry.name) != entry.default:
+        text = f"{entry.name} has no effect in this release"
+        result.problems.append(Problem(file, statement.line, text, harmless=True))

@@ -1,0 +1,256 @@
+"""The reliable delivery of control messages (RFC 2661 section 5.8 and appendix A).
+
+Numbers count modulo 2^16. Of two numbers the one up to 32767 ahead is the later one.
+"""
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from l2tpns_core.l2tp.config import EndpointConfig
+from l2tpns_core.l2tp.message import ControlHeader, encode_header
+
+MASK: Final = 0xFFFF
+HALF: Final = 0x8000
+DEFAULT_PEER_WINDOW: Final = 4
+"""What a peer without a Receive Window Size takes (section 4.4.3)."""
+ACK_EVERY: Final = 4
+"""Messages that wait for their acknowledgement at most: a peer with the smallest usual window, or
+still in its slow start, is not kept waiting."""
+MAX_HELD_BYTES: Final = 64 * 1024
+"""Bytes of messages held because an earlier one is missing; more are dropped, and come again."""
+MAX_ANSWERS: Final = 4096
+"""Answers to the peer's requests that wait to be sent or acknowledged. A peer that asks for more
+without acknowledging is not listened to until it does."""
+
+
+class _Outgoing(NamedTuple):
+    session_id: int
+    body: bytes
+    is_answer: bool
+
+
+class Channel:
+    """One side of a control connection.
+
+    What is not acknowledged stays in a queue. The first `_in_flight` of it count as under way, the
+    first `_sent` have been transmitted at least once; after a timeout the former starts anew.
+    """
+
+    __slots__ = (
+        "_ack_at",
+        "_acknowledged",
+        "_answers",
+        "_config",
+        "_credit",
+        "_held",
+        "_held_bytes",
+        "_in_flight",
+        "_interval_s",
+        "_queue",
+        "_repeat_first",
+        "_retransmit_at",
+        "_sent",
+        "_threshold",
+        "_tries",
+        "_unacknowledged",
+        "congestion_window",
+        "dropped",
+        "duplicates",
+        "next_nr",
+        "peer_id",
+        "peer_window",
+        "retransmissions",
+    )
+
+    def __init__(self, config: EndpointConfig, peer_id: int) -> None:
+        self._config = config
+        self.peer_id = peer_id
+        """The tunnel id in the headers that we send."""
+        self.next_nr = 0
+        """The number of the message that we expect next."""
+        self.peer_window = DEFAULT_PEER_WINDOW
+        self.congestion_window = 1
+        self.retransmissions = 0
+        self.duplicates = 0
+        """Messages that came again."""
+        self.dropped = 0
+        """Messages beyond our window or our bounds, or with an impossible Nr."""
+        self._queue: deque[_Outgoing] = deque()
+        self._acknowledged = 0  # number of the first message in the queue
+        self._in_flight = 0
+        self._sent = 0
+        self._answers = 0
+        self._threshold = DEFAULT_PEER_WINDOW
+        self._credit = 0
+        self._tries = 0
+        self._interval_s = config.retransmit_initial_s
+        self._retransmit_at: float | None = None
+        self._repeat_first = False
+        self._held: dict[int, tuple[int, bytes]] = {}
+        self._held_bytes = 0
+        self._unacknowledged = 0
+        self._ack_at: float | None = None
+
+    @property
+    def next_ns(self) -> int:
+        """The number of the next message that is transmitted for the first time."""
+        return self._acknowledged + self._sent & MASK
+
+    @property
+    def queue_length(self) -> int:
+        """Messages that the peer has not acknowledged, sent or not."""
+        return len(self._queue)
+
+    def set_peer_window(self, size: int) -> None:
+        """Take the peer's Receive Window Size; 0, which is not allowed, counts as 1."""
+        self.peer_window = self._threshold = min(max(size, 1), HALF)
+
+    def send(self, session_id: int, body: bytes, is_answer: bool = False) -> None:
+        """Queue a message. `is_answer` says that the peer made us send it."""
+        self._queue.append(_Outgoing(session_id, body, is_answer))
+        self._answers += is_answer
+
+    def receive(self, header: ControlHeader, body: bytes, now: float) -> list[tuple[int, bytes]]:
+        """Take a message or ZLB; return what is in order now, as (session id, body)."""
+        acknowledged = header.nr - self._acknowledged & MASK
+        if acknowledged > self._sent:
+            if acknowledged < HALF:
+                self.dropped += 1
+                return []
+            acknowledged = 0  # an older number than we know of: overtaken on the way
+        if acknowledged:
+            self._forget_acknowledged(acknowledged, now)
+        if not body:
+            return []
+        ahead = header.ns - self.next_nr & MASK
+        if ahead >= HALF:
+            self.duplicates += 1
+            self.acknowledge_now(now)
+            return []
+        if ahead >= self._config.receive_window or self._answers >= MAX_ANSWERS:
+            self.dropped += 1
+            return []
+        if ahead:
+            self._hold(header, body)
+            return []
+        return self._deliver(header.session_id, body, now)
+
+    def acknowledge_now(self, now: float) -> None:
+        """Do not wait with the acknowledgement."""
+        self._ack_at = now
+
+    def repeat_first(self) -> None:
+        """Transmit the oldest message that is under way once more, because the peer has shown that
+        it did not get it."""
+        self._repeat_first = self._in_flight > 0
+
+    def clear(self) -> None:
+        """Send and hold nothing any more; acknowledgements go on."""
+        self._acknowledged = self.next_ns
+        self._in_flight = self._sent = self._answers = 0
+        self._retransmit_at = None
+        self._queue.clear()
+        self._held.clear()
+        self._held_bytes = 0
+
+    def datagrams_to_send(self, now: float) -> list[bytes]:
+        """What is to be transmitted now."""
+        datagrams = []
+        if self._repeat_first and self._in_flight:
+            datagrams.append(self._datagram(0))
+            self.retransmissions += 1
+        self._repeat_first = False
+        limit = min(self.congestion_window, self.peer_window, len(self._queue))
+        while self._in_flight < limit:
+            datagrams.append(self._datagram(self._in_flight))
+            self._in_flight += 1
+            if self._in_flight > self._sent:
+                self._sent = self._in_flight
+            else:
+                self.retransmissions += 1
+        if datagrams:
+            if self._retransmit_at is None:
+                self._retransmit_at = now + self._interval_s
+        elif self._ack_at is not None and self._ack_at <= now:
+            datagrams.append(encode_header(self.peer_id, 0, self.next_ns, self.next_nr))
+        if datagrams:
+            self._ack_at = None
+            self._unacknowledged = 0
+        return datagrams
+
+    def get_timer(self) -> float | None:
+        """When handle_timer() or datagrams_to_send() next has something to do."""
+        if self._ack_at is None:
+            return self._retransmit_at
+        if self._retransmit_at is None:
+            return self._ack_at
+        return min(self._ack_at, self._retransmit_at)
+
+    def handle_timer(self, now: float) -> bool:
+        """Let the oldest message be transmitted again if it is time to; False when it has been
+        often enough, so that the peer counts as dead."""
+        if self._retransmit_at is None or now < self._retransmit_at:
+            return True
+        if self._tries >= self._config.max_retransmits:
+            return False
+        self._tries += 1
+        self._interval_s = min(self._interval_s * 2, self._config.retransmit_cap_s)
+        self._threshold = max(self.congestion_window // 2, 1)
+        self.congestion_window = 1
+        self._credit = 0
+        self._in_flight = 0
+        self._retransmit_at = None
+        return True
+
+    def _datagram(self, index: int) -> bytes:
+        session_id, body, _ = self._queue[index]
+        ns = self._acknowledged + index & MASK
+        return encode_header(self.peer_id, session_id, ns, self.next_nr, len(body)) + body
+
+    def _forget_acknowledged(self, count: int, now: float) -> None:
+        for _ in range(count):
+            self._answers -= self._queue.popleft().is_answer
+            self._widen()
+        self._acknowledged = self._acknowledged + count & MASK
+        self._sent -= count
+        self._in_flight = max(self._in_flight - count, 0)
+        self._tries = 0
+        self._interval_s = self._config.retransmit_initial_s
+        self._retransmit_at = now + self._interval_s if self._in_flight else None
+
+    def _widen(self) -> None:
+        """Slow start, then congestion avoidance (appendix A)."""
+        if self.congestion_window >= self.peer_window:
+            return
+        if self.congestion_window < self._threshold:
+            self.congestion_window += 1
+            return
+        self._credit += 1
+        if self._credit >= self.congestion_window:
+            self._credit = 0
+            self.congestion_window += 1
+
+    def _hold(self, header: ControlHeader, body: bytes) -> None:
+        """Keep a message that came before its turn."""
+        if header.ns in self._held:
+            self.duplicates += 1
+        elif self._held_bytes + len(body) > MAX_HELD_BYTES:
+            self.dropped += 1
+        else:
+            self._held[header.ns] = (header.session_id, body)
+            self._held_bytes += len(body)
+
+    def _deliver(self, session_id: int, body: bytes, now: float) -> list[tuple[int, bytes]]:
+        ready = [(session_id, body)]
+        self.next_nr = self.next_nr + 1 & MASK
+        while self._held and (held := self._held.pop(self.next_nr, None)) is not None:
+            self._held_bytes -= len(held[1])
+            ready.append(held)
+            self.next_nr = self.next_nr + 1 & MASK
+        self._unacknowledged += len(ready)
+        enough = max(min(self._config.receive_window // 2, ACK_EVERY), 1)
+        if self._unacknowledged >= enough:
+            self._ack_at = now
+        elif self._ack_at is None:
+            self._ack_at = now + self._config.ack_delay_s
+        return ready

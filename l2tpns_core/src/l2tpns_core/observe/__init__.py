@@ -1,0 +1,1 @@
+"""What the operator sees of the daemon from outside its shell: log lines and counters."""

@@ -1,0 +1,205 @@
+"""Log lines behind the levels of the manual ("debug", "log_file").
+
+Everything is logged through the standard loggers below `l2tpns`. A record may carry `tunnel`,
+`session` and `user` (see SessionLog, or Session.log_ids() for `extra=`); the line begins with them:
+
+    2026-11-23 10:15:00 03/17 [alice] login accepted
+
+Nothing that comes from the net can end a line or pass for its beginning.
+"""
+
+import io
+import logging
+import sys
+import time
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
+
+from l2tpns_core.observe.syslog import SYSLOG_PREFIX, SyslogHandler
+from l2tpns_core.observe.text import printable, token
+
+CALLS: Final = 15
+"""Level 4 of the manual: for tracing the execution."""
+ALWAYS: Final = 60
+"""For the few lines that are there at every level, such as the one that says `ready`."""
+LEVELS: Final = (
+    logging.CRITICAL,
+    logging.ERROR,
+    logging.WARNING,
+    logging.INFO,
+    CALLS,
+    logging.DEBUG,
+)
+"""The standard level for each level of the manual, 0 to 5."""
+LOGGER_NAMES: Final = ("l2tpns", "asyncio")
+NO_IDS: Final[Mapping[str, object]] = {}
+
+logging.addLevelName(CALLS, "CALLS")
+logging.addLevelName(ALWAYS, "ALWAYS")
+
+
+class LineFormatter(logging.Formatter):
+    """`YYYY-MM-DD HH:MM:SS TT/SS [user] message`, or without the time for syslog. A traceback goes
+    on in lines of the same form."""
+
+    def __init__(self, *, stamped: bool) -> None:
+        super().__init__()
+        self._stamped = stamped
+        self._second = -1
+        self._stamp = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = record.__dict__
+        tunnel, session = fields.get("tunnel") or 0, fields.get("session") or 0
+        prefix = f"{tunnel:02}/{session:02} "
+        user = fields.get("user")
+        if user:
+            prefix += f"[{token(str(user))}] "
+        if self._stamped:
+            prefix = f"{self._time_of(record)} {prefix}"
+        text = prefix + printable(record.getMessage())
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            text += "".join(f"\n{prefix}| {printable(line)}" for line in trace.split("\n"))
+        return text
+
+    def _time_of(self, record: logging.LogRecord) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return self._stamp
+
+
+class StreamLines(logging.Handler):
+    """Lines to a file or to stdout. A line that cannot be written is lost and counted; the number
+    is written when there is room again."""
+
+    def __init__(self, path: str = "") -> None:
+        """`path` is appended to; "" is stdout. Raises OSError."""
+        super().__init__()
+        self._file: io.FileIO | None = None
+        if path:
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open until close()
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record) + "\n"
+        except Exception:  # noqa: BLE001 - a wrong log call must not end what is being logged
+            self.handleError(record)
+            return
+        if self._lost:
+            text = self.format(_lost_lines(self._lost, record.created)) + "\n" + text
+        try:
+            self._write(text)
+        except (OSError, ValueError):
+            self._lost += 1
+        else:
+            self._lost = 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError:
+                pass
+        super().close()
+
+    def _write(self, text: str) -> None:
+        if self._file is not None:
+            self._file.write(text.encode("utf-8", "backslashreplace"))
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+class LogControl:
+    """The one place that log lines leave by; made by setup_logging()."""
+
+    def __init__(self, level: int, destination: str) -> None:
+        self._loggers = [logging.getLogger(name) for name in LOGGER_NAMES]
+        self._destination = destination
+        self._handler: logging.Handler | None = None
+        self.set_level(level)
+        self.reopen()
+
+    def set_level(self, level: int) -> None:
+        """Let through what has at most this level of the manual, 0 to 5."""
+        self._loggers[0].setLevel(LEVELS[max(0, min(level, len(LEVELS) - 1))])
+
+    def set_destination(self, destination: str) -> None:
+        """Go on elsewhere: a path, `syslog:FACILITY`, or "" for stdout."""
+        if destination != self._destination:
+            self._destination = destination
+            self.reopen()
+
+    def reopen(self) -> None:
+        """Open the destination anew, for instance after the file was renamed. What cannot be
+        opened is replaced by stdout, with one line that says so."""
+        failure = ""
+        try:
+            handler = _handler_for(self._destination)
+        except (OSError, KeyError) as error:
+            handler = _handler_for("")
+            failure = f"cannot log to {self._destination} ({error}), log lines go to stdout"
+        old, self._handler = self._handler, handler
+        for logger in self._loggers:
+            logger.addHandler(handler)
+            logger.propagate = False
+            if old is not None:
+                logger.removeHandler(old)
+        if old is not None:
+            old.close()
+        if failure:
+            self._loggers[0].critical("%s", failure)
+
+    def close(self) -> None:
+        """Write what is left and give the loggers back as they were."""
+        if self._handler is None:
+            return
+        for logger in self._loggers:
+            logger.removeHandler(self._handler)
+            logger.propagate = True
+        self._loggers[0].setLevel(logging.NOTSET)
+        self._handler.close()
+        self._handler = None
+
+
+def setup_logging(level: int, destination: str) -> LogControl:
+    """Send the lines of all loggers below `l2tpns` to a destination (directives debug and
+    log_file). Never raises."""
+    return LogControl(level, destination)
+
+
+class SessionLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose lines carry the ids of one session and its user."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or NO_IDS), **(kwargs.get("extra") or NO_IDS)}
+        return msg, kwargs
+
+
+def log_for(
+    tunnel_id: int = 0, session_id: int = 0, user: str = "", *, name: str = "l2tpns"
+) -> SessionLog:
+    """A logger for what happens to one tunnel or session; costs one test when its level is off."""
+    ids = {"tunnel": tunnel_id, "session": session_id, "user": user}
+    return SessionLog(logging.getLogger(name), ids)
+
+
+def _lost_lines(count: int, created: float) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": f"{count} log lines were lost", "created": created})
+
+
+def _handler_for(destination: str) -> logging.Handler:
+    handler: logging.Handler
+    to_syslog = destination.startswith(SYSLOG_PREFIX)
+    if to_syslog:
+        handler = SyslogHandler(destination.removeprefix(SYSLOG_PREFIX))
+    else:
+        handler = StreamLines(destination)
+    handler.setFormatter(LineFormatter(stamped=not to_syslog))
+    return handler

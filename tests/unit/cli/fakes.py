@@ -1,0 +1,202 @@
+"""A daemon for commands to look at: real sessions and a real pool, made-up traffic and tunnels."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from l2tpns_core.addresses import AddressPool
+from l2tpns_core.cli.commands import build_grammar
+from l2tpns_core.cli.evaluate import evaluate
+from l2tpns_core.cli.grammar import Access, Mode
+from l2tpns_core.config.directives import Config, find_directive, format_value, with_value
+from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.observe.counters import Bandwidth, CounterBoard, Traffic, TrafficTotals
+from l2tpns_core.ppp.automaton import State
+from l2tpns_core.ppp.link import Phase
+from l2tpns_core.session import Session, SessionState
+
+NOW = 5000.0
+WALL = 1_795_346_481.0
+GRAMMAR = build_grammar()
+
+
+class FakeTunnelState(enum.Enum):
+    IDLE = 0
+    WAIT_CTL_CONN = 1
+    ESTABLISHED = 2
+    CLOSING = 3
+
+
+@dataclass
+class FakeChannel:
+    next_ns: int = 3
+    next_nr: int = 6
+    queue_length: int = 0
+    peer_window: int = 4
+    retransmissions: int = 0
+
+
+@dataclass
+class FakeTunnel:
+    local_id: int
+    hostname: str = "rig-a"
+    peer: tuple[str, int] = ("10.9.0.101", 1701)
+    state: FakeTunnelState = FakeTunnelState.ESTABLISHED
+    calls: dict[int, object] = field(default_factory=dict)
+    peer_id: int = 77
+    local: str = "10.9.0.1"
+    vendor_name: str = "xelerance.com"
+    opened_at: float = NOW - 60
+    last_heard_at: float = NOW - 16
+    channel: FakeChannel = field(default_factory=FakeChannel)
+
+
+@dataclass
+class FakeRequest:
+    id: int = 13
+    identifier: int | None = 0
+    socket: int | None = 13
+    server: str = "127.0.0.1:1812"
+    state: str = "AUTH"
+    session_key: int | None = 4 << 16 | 5
+    retry_at: float = NOW + 3
+    tries: int = 1
+
+
+class FakeLns:
+    """The part of the LNS that operators look at, and a record of what they did."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[int, Session] = {}
+        self.endpoint = SimpleNamespace(tunnels={})
+        self.pool = AddressPool()
+        self.traffic: dict[int, SessionCounters] = {}
+        self.dropped: list[tuple[str, int]] = []
+
+    def clock(self) -> float:
+        return NOW
+
+    def wall(self) -> float:
+        return WALL
+
+    def usage(self, session: Session) -> SessionCounters:
+        return self.traffic.get(session.key, SessionCounters())
+
+    def sessions_of_user(self, user: str) -> list[Session]:
+        return [
+            session
+            for session in self.sessions.values()
+            if session.user == user and not session.walled_garden
+        ]
+
+    def find_session(self, text: str) -> Session:
+        if not text.isdigit():
+            raise LookupError(f'Invalid session id "{text}"')
+        for session in self.sessions.values():
+            if session.session_id == int(text):
+                return session
+        raise LookupError(f"Session {text} is not active.")
+
+    def drop_session(self, session: Session, reason: str) -> None:
+        self.dropped.append(("session", session.session_id))
+
+    def drop_tunnel(self, tunnel: Any, reason: str) -> None:
+        self.dropped.append(("tunnel", tunnel.local_id))
+
+    def add(
+        self, tunnel_id: int, session_id: int, user: str = "", *, age: int = 20, **values: Any
+    ) -> Session:
+        """A session that is up, `age` seconds old."""
+        link: Any = SimpleNamespace(
+            phase=Phase.NETWORK, lcp_state=State.OPENED, ipcp_state=State.OPENED
+        )
+        session = Session(
+            tunnel_id=tunnel_id,
+            session_id=session_id,
+            peer_session_id=session_id + 100,
+            unique=session_id,
+            opened=WALL - age,
+            link=link,
+            lac_address="10.9.0.101",
+            state=SessionState.NETWORK,
+            user=user,
+            network_up=True,
+            network_up_at=NOW - age,
+            **{"mru": 1492, **values},
+        )
+        self.sessions[session.key] = session
+        tunnel = self.endpoint.tunnels.setdefault(tunnel_id, FakeTunnel(tunnel_id))
+        tunnel.calls[session_id] = object()
+        return session
+
+
+class FakeContext:
+    """A CommandContext whose clock stands still."""
+
+    hostname = "vm"
+    version = "9.9.9"
+    started_time = WALL - 26
+
+    def __init__(self) -> None:
+        self.lns = FakeLns()
+        self.config = Config()
+        self.requests: list[FakeRequest] = []
+        self.radius = SimpleNamespace(pending=lambda: iter(self.requests))
+        self.rates = Bandwidth()
+        self.totals = TrafficTotals(Traffic(22556, 43, 0, 0, 22160, 40, 0), Traffic())
+        self.values = {"tunnel_created": 2, "session_created": 4}
+        self.counters = CounterBoard(
+            lambda: self.totals, {"lns": lambda: self.values}, lambda: WALL
+        )
+        self.plugins: list[str] = ["garden"]
+
+    def bandwidth(self) -> Bandwidth:
+        return self.rates
+
+    def plugin_names(self) -> Sequence[str]:
+        return self.plugins
+
+    def set_directive(self, name: str, text: str) -> str:
+        self.config = with_value(self.config, name, text)
+        return (
+            f'Setting "{name}" to {format_value(find_directive(name), getattr(self.config, name))}'
+        )
+
+    def run(self, line: str, mode: Mode = Mode.EXEC, *, json: bool = False) -> "Screen":
+        """Carry out a line to its end."""
+        result = evaluate(line, self, GRAMMAR, Access(mode), as_json=json)
+        lines = [text for text in result.lines if text is not None]
+        return Screen(lines, result.error, result.mode)
+
+
+@dataclass
+class Screen:
+    """What a command came to."""
+
+    lines: list[str]
+    error: str
+    mode: Mode | None
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+def four_sessions() -> FakeContext:
+    """The four subscribers of the reference screens."""
+    context = FakeContext()
+    lns = context.lns
+    lns.pool = AddressPool(range(0x0A140101, 0x0A140105))
+    sessions = [
+        lns.add(2, 1, "u1", age=19, ip=0x0A140101),
+        lns.add(2, 2, "alice", age=15, ip=0x0A140505, throttle_in=2000, throttle_out=2000),
+        lns.add(3, 3, "carol", age=11, ip=0x0A140606),
+        lns.add(3, 4, "frank", age=7, ip=0x0A140102, ends_at=NOW + 3592, session_timeout=3600),
+    ]
+    lns.pool.claim(0x0A140101, "u1", sessions[0].key)
+    lns.pool.claim(0x0A140102, "frank", sessions[3].key)
+    lns.traffic[sessions[0].key] = SessionCounters(1680, 1690, 20, 21, NOW - 1, NOW - 3)
+    lns.traffic[sessions[1].key] = SessionCounters(20560, 20561, 20, 20, NOW - 1, NOW - 1)
+    return context
