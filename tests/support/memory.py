@@ -81,7 +81,7 @@ class MemoryRoutes:
         self.routes.add((network, prefix_length))
 
     def remove(self, network: int, prefix_length: int) -> None:
-        self.routes.remove((network, prefix_length))
+        self.routes.discard((network, prefix_length))
 
     def covers(self, ip: int) -> bool:
         return any(ip >> (32 - bits) == net >> (32 - bits) for net, bits in self.pool)

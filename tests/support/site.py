@@ -51,6 +51,7 @@ class Site:
             "send_garp": "no",
             "cli_socket": self.cli_socket,
             "state_dir": directory,
+            "debug": 1,
             **directives,
         }
         self._stack = ExitStack()

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -272,19 +273,29 @@ class Daemon:
 
     def reload(self) -> None:
         """SIGHUP: read the files again and open the log anew. A line that is gone returns to its
-        default; a startup-config that cannot be read changes nothing."""
+        default, a broken one leaves its directive as it is; a startup-config that cannot be read
+        changes nothing."""
         loaded = load(self.config_path)
         if loaded.readable:
-            self.apply(loaded.config)
-            self.console.config = loaded.config
+            kept = {name: getattr(self.console.config, name) for name in loaded.broken}
+            config = replace(loaded.config, **kept)
+            self.apply(config)
+            self.console.config = config
             self._follow_plugins(loaded.plugins)
             pool_file = self._read_pool()
             if pool_file.readable:
-                self._routes.set_pool(pool_file.networks, pool_file.addresses)
-                self.lns.pool.replace(pool_file.addresses)
+                self._take_pool(pool_file)
         self.log_control.reopen()
         self._report(loaded)
         log.warning("configuration read again from %s", self.config_path)
+
+    def _take_pool(self, pool_file: PoolFile) -> None:
+        """Give out other addresses from now on. Sessions keep theirs, and the way to them."""
+        self._routes.set_pool(pool_file.networks, pool_file.addresses)
+        self.lns.pool.replace(pool_file.addresses)
+        for session in self.lns.sessions.values():
+            if session.ip and not self._routes.covers(session.ip):
+                self._routes.add(session.ip, 32)
 
     def apply(self, config: Config) -> None:
         """Put a configuration into force, but for what waits for a restart."""
@@ -382,12 +393,18 @@ def open_l2tp_socket(config: Config, stack: contextlib.AsyncExitStack) -> L2tpSo
 
 def open_tun_device(config: Config, stack: contextlib.AsyncExitStack) -> TunDevice:
     """Raises StartError."""
+    name = config.tundevicename
     try:
-        device = TunDevice(config.tundevicename)
-    except (OSError, ValueError) as error:
+        device = TunDevice(name)
+    except OSError as error:
+        remedy = "/dev/net/tun and CAP_NET_ADMIN are needed"
+        if name and error.errno in (errno.EINVAL, errno.EBUSY):
+            remedy = "another interface has that name; see tundevicename"
         raise StartError(
-            f"cannot open a TUN device: {error} (/dev/net/tun and CAP_NET_ADMIN are needed)"
+            f"cannot open the TUN device {name or 'tun%d'}: {error.strerror} ({remedy})"
         ) from error
+    except ValueError as error:
+        raise StartError(f"{error} (see tundevicename)") from error
     stack.callback(device.close)
     return device
 

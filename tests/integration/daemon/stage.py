@@ -30,7 +30,7 @@ from l2tpns_core.lab import (
     Tunnel,
     TunnelOptions,
 )
-from support.site import LAC_ADDRESS, LNS_ADDRESS, Site
+from support.site import HOST_ADDRESS, LAC_ADDRESS, LNS_ADDRESS, Site
 
 PATIENCE_S = 15.0
 """How long anything may take that has no deadline of its own. Nobody ever sleeps that long."""
@@ -118,15 +118,15 @@ class Stage:
         """Run a scene with a LAC and an open tunnel, then see that nothing is left of it."""
         self._runner.run(self._play(scene, tunnel or TunnelOptions()))
 
-    async def _play(
-        self, scene: Callable[[Self], Awaitable[None]], options: TunnelOptions
-    ) -> None:
+    async def _play(self, scene: Callable[[Self], Awaitable[None]], options: TunnelOptions) -> None:
         async with self.new_lac() as self.lac:
-            self.tunnel = await self.lac.open_tunnel(options)
-            await scene(self)
-            for tunnel in self.lac.tunnels.values():
-                tunnel.close()
-                await soon(tunnel.closed)
+            try:
+                self.tunnel = await self.lac.open_tunnel(options)
+                await scene(self)
+            finally:
+                for tunnel in self.lac.tunnels.values():
+                    tunnel.close()
+                    await soon(tunnel.closed)
             if self.site.daemon.poll() is None:
                 await self.assert_nothing_is_left()
             self.assert_books_are_right()
@@ -163,7 +163,8 @@ class Stage:
         (start,) = self.site.radius.records("Start", user)
         assert stop["Acct-Session-Id"] == start["Acct-Session-Id"]
         assert stop["Framed-IP-Address"] == start["Framed-IP-Address"]
-        assert stop["Acct-Terminate-Cause"] == cause
+        found = stop["Acct-Terminate-Cause"]
+        assert found == cause, f"{user}: {found} instead of {cause}"
         return stop
 
     def assert_no_accounting(self, user: str) -> None:
@@ -174,16 +175,14 @@ class Stage:
         await until(lambda: self.ask("show session") == [], "a session is left")
         assert self.ask("show pool")["used"] == 0
         starts = len(self.site.radius.records("Start"))
-        await until(
-            lambda: len(self.site.radius.records("Stop")) >= starts, "a Stop is missing"
-        )
+        await until(lambda: len(self.site.radius.records("Stop")) >= starts, "a Stop is missing")
 
     def assert_books_are_right(self) -> None:
         """To every Start there is one Stop, and no Stop without a Start."""
         starts = Counter(r["Acct-Session-Id"] for r in self.site.radius.records("Start"))
         stops = Counter(r["Acct-Session-Id"] for r in self.site.radius.records("Stop"))
-        assert stops == starts
-        assert set(starts.values()) <= {1}
+        assert stops == starts, f"Starts {starts}, Stops {stops}"
+        assert set(starts.values()) <= {1}, starts
 
     # The operator
 
@@ -215,7 +214,7 @@ class Stage:
         )
         output, _ = await soon(program.communicate())
         assert program.returncode == 0, output
-        return output.decode()
+        return str(output, "utf-8")
 
     async def reload(self) -> None:
         """SIGHUP; returns when the daemon has read its files."""
@@ -249,10 +248,17 @@ async def until(condition: Callable[[], object], failure: str) -> None:
         await asyncio.sleep(PAUSE_S)
 
 
+async def ping(client: Client, size: int = 64) -> None:
+    """Send an echo request to the host behind the LNS and wait for its answer."""
+    wanted = client.echo_replies + 1
+    client.ping(HOST_ADDRESS, size)
+    await until(lambda: client.echo_replies >= wanted, "no echo reply")
+
+
 async def down(client: Client, result: int, error: int, text: str) -> CallEnd:
     """Wait for the LNS's CDN, which must carry these."""
     end: CallEnd = await soon(client.down)
-    assert (end.by, end.result, end.error, end.text) == ("CDN", result, error, text)
+    assert (end.by, end.result, end.error, end.text) == ("CDN", result, error, text), end
     return end
 
 

@@ -5,6 +5,7 @@ A daemon whose timers are short serves all scenes: client, LAC, RADIUS and opera
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from integration.daemon.stage import (
     assert_terminated,
     disconnect_code,
     down,
+    ping,
     scene,
     soon,
-    until,
 )
 from l2tpns_core.lab import RadiusUser
 
@@ -37,7 +38,7 @@ AUTH_FAILED, LCP_ECHO_TIMEOUT, NORMAL = 16, 8, 3
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    directives = {
+    directives: dict[str, Any] = {
         "radius_authtypes": "chap,pap",
         "radius_timeout": 1,
         "radius_tries": 1,
@@ -45,7 +46,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "l2tp_max_retransmits": 1,
         "hello_interval": 1,
         "echo_timeout": 1,
-        "idle_echo_timeout": 3,
+        "idle_echo_timeout": 6,
         "ppp_restart_time": 1,
     }
     pool = "".join(f"10.64.0.{host}\n" for host in range(1, POOL_SIZE + 1))
@@ -134,14 +135,8 @@ async def test_vanished_lac(stage: Stage) -> None:
     stage.tunnel.vanish()
     for user in ("user-lac1", "user-lac2"):
         await stage.stop_of(user, "Lost-Carrier")
-    await until(
-        lambda: all(row["state"] != "established" for row in tunnels_of(stage, tunnel_id)),
-        "the tunnel of the dead LAC is still open",
-    )
-
-
-def tunnels_of(stage: Stage, tunnel_id: int) -> list[dict[str, object]]:
-    return [row for row in stage.ask("show tunnels") if row["tunnel_id"] == tunnel_id]
+    states = [row["state"] for row in stage.ask("show tunnels") if row["tunnel_id"] == tunnel_id]
+    assert "established" not in states
 
 
 @scene
@@ -222,8 +217,7 @@ async def test_second_holder_of_an_address_replaces_the_first(stage: Stage) -> N
     assert_terminated(first)
     await stage.stop_of("static-a", "Admin-Reset")
     assert second.ip == "203.0.113.9"
-    second.ping("198.51.100.2")
-    await until(lambda: second.echo_replies, "the second holder gets no traffic")
+    await ping(second)
 
 
 @scene
@@ -231,7 +225,7 @@ async def test_session_timeout(stage: Stage) -> None:
     began = time.monotonic()
     client = await stage.log_in("brief")
     await down(client, 3, 0, "Session timeout")
-    assert 1.9 < time.monotonic() - began < 4
+    assert 1.9 < time.monotonic() - began < 8
     assert_terminated(client)
     stop = await stage.stop_of("brief", "Session-Timeout")
     assert stop["Acct-Session-Time"] in (2, 3)
@@ -243,26 +237,13 @@ async def test_idle_timeout(stage: Stage) -> None:
     client = await stage.log_in("idler")
     began = time.monotonic()
     while time.monotonic() - began < 2.5:
-        seen = client.echo_replies
-        client.ping("198.51.100.2")
-        await until(lambda seen=seen: client.echo_replies > seen, "no reply")
-        await until(PauseOf(0.5), "the clock stands still")
+        await ping(client)
     assert client.is_up
     last = time.monotonic()
     await down(client, 3, 0, "Idle timeout reached")
-    assert 1 < time.monotonic() - last < 4
+    assert 1.9 < time.monotonic() - last < 8
     assert_terminated(client)
     await stage.stop_of("idler", "Idle-Timeout")
-
-
-class PauseOf:
-    """True once a span has passed."""
-
-    def __init__(self, seconds: float) -> None:
-        self._ends_at = time.monotonic() + seconds
-
-    def __call__(self) -> bool:
-        return time.monotonic() >= self._ends_at
 
 
 @scene

@@ -290,6 +290,7 @@ def test_administrator_drops_a_session() -> None:
     (stop,) = world.radius.of(AccountingStatus.STOP)
     assert stop.terminate_cause == TerminateCause.ADMIN_RESET
     assert stop.reason == "dropped by operator"
+    assert any(b"dropped by operator" in frame for frame in client.frames)
     assert_nothing_is_left(world)
 
 

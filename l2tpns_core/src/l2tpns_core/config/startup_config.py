@@ -107,6 +107,8 @@ class LoadResult:
     plugins: list[str] = field(default_factory=list)
     """In load order, without those that a later line removes."""
     problems: list[Problem] = field(default_factory=list)
+    broken: frozenset[str] = frozenset()
+    """Directives with a line that cannot be used."""
     readable: bool = True
     """False when there was no file to read; `config` is all defaults then."""
 
@@ -131,6 +133,7 @@ def parse(data: bytes, file: str) -> LoadResult:
             _apply(statement, result, file)
         except ConfigError as error:
             problems.append(Problem(file, statement.line, str(error)))
+    result.broken = frozenset(_broken_directives(data, problems))
     problems.sort(key=lambda problem: problem.line or MAX_FILE_BYTES)
     if len(problems) > MAX_PROBLEMS:
         more = Problem(file, 0, f"{len(problems) - MAX_PROBLEMS} more lines cannot be used")
@@ -211,6 +214,17 @@ def running_config(
     for plugin in plugins:
         yield f"load plugin {quote(plugin)}"
     yield "# end"
+
+
+def _broken_directives(data: bytes, problems: Iterable[Problem]) -> Iterator[str]:
+    """The directives that the lines with problems were meant to set."""
+    lines = data.split(b"\n")
+    for problem in problems:
+        if not problem.line or problem.harmless:
+            continue
+        words = lines[problem.line - 1][:MAX_LINE_BYTES].decode(errors="replace").split(maxsplit=2)
+        if len(words) > 1 and words[0].lower() == "set" and words[1] in DIRECTIVES:
+            yield words[1]
 
 
 def _set_statement(words: list[str], number: int) -> SetStatement:

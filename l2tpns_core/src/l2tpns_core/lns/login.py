@@ -133,8 +133,7 @@ class Login:
             lns.routes.remove(network, prefix_length)
         if not session.ip:
             return
-        if session.address_source is not AddressSource.POOL and not lns.routes.covers(session.ip):
-            lns.routes.remove(session.ip, 32)
+        lns.routes.remove(session.ip, 32)
         if lns.pool.release(session.ip, session.key, now, sticky=not session.walled_garden):
             lns.counters.ip_freed += 1
 

@@ -314,10 +314,7 @@ class Lns:
         self._doomed.add(((session, ending) for session in sessions), now)
 
     def forget_tunnel(self, entry: TunnelEntry) -> None:
-        """The tunnel is over and its peer knows."""
-        now = self.clock()
-        for key in list(entry.keys):
-            self.end(self.sessions[key], Ending("Tunnel is gone", TerminateCause.LOST_SERVICE), now)
+        """The tunnel is over, its peer knows, and no session of it is left."""
         self.timers.cancel(entry.timer)
         self._dirty_tunnels.pop(entry, None)
         self._tunnels.pop(entry.tunnel.local_id, None)
@@ -405,6 +402,8 @@ class Lns:
         tunnel = entry.tunnel
         while (event := tunnel.next_event()) is not None:
             self._tunnel_events.handle(entry, event, now)
+        if entry.finished and not entry.keys:
+            self.forget_tunnel(entry)
         draining = entry.drain_ends_at > 0.0 and not entry.ended
         if draining and (not entry.keys or now >= entry.drain_ends_at):
             entry.ended, draining = True, False

@@ -15,7 +15,7 @@ class KernelRoutes(Protocol):
         """Route a network to us; an address is a network of 32 bits."""
 
     def remove(self, network: int, prefix_length: int) -> None:
-        """Undo add()."""
+        """Undo add(), if there was one. What is routed with the pool stays."""
 
     def covers(self, ip: int) -> bool:
         """Whether an address lies in a network of the pool, which is routed for good."""
@@ -59,3 +59,5 @@ class TunnelEntry:
     drain_reason: str = ""
     ended: bool = False
     """StopCCN was sent or received, or the LAC is gone."""
+    finished: bool = False
+    """The tunnel need not be remembered any more, once its last session has ended."""

@@ -59,7 +59,8 @@ class TunnelEvents:
         self._lns.doom([self._lns.sessions[key] for key in entry.keys], what, now)
 
     def _finished(self, entry: TunnelEntry, event: l2tp.TunnelFinished, now: float) -> None:
-        self._lns.forget_tunnel(entry)
+        """A lost tunnel is finished at once, while its sessions still end in slices."""
+        entry.finished = True
 
     def _call_requested(self, entry: TunnelEntry, event: l2tp.CallRequested, now: float) -> None:
         lns, tunnel, call = self._lns, entry.tunnel, event.call

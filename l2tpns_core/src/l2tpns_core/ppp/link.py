@@ -428,6 +428,7 @@ class Link:
         self._ending = (reason, text)
         self.phase = Phase.TERMINATE
         self._drop_upper_layers()
+        self._lcp.farewell = text.encode("utf-8", "replace")
         self._lcp_signal(self._lcp.step(self, Input.CLOSE, now), now, text)
 
     def _drop_upper_layers(self) -> None:

@@ -58,6 +58,7 @@ class ControlProtocol(ABC):
         "_request_id",
         "_restarts",
         "failure",
+        "farewell",
         "state",
         "timer_at",
     )
@@ -70,6 +71,8 @@ class ControlProtocol(ABC):
         """When the restart timer fires."""
         self.failure = ""
         """Why the negotiation cannot succeed; the owner then closes the protocol."""
+        self.farewell = b""
+        """Why we terminate, in words: the data of our Terminate-Request."""
         self._identifier = 0
         self._request_id = 0
         self._answered = False  # a valid answer to our last Configure-Request came already
@@ -277,7 +280,8 @@ class ControlProtocol(ABC):
         identifier = self._identifier if again else self.next_identifier()
         self._restarts -= 1
         self.timer_at = now + host.config.restart_s
-        self._send(host, Code.TERMINATE_REQUEST, identifier, b"")
+        data = self.farewell[: max(0, host.peer_mru - HEADER_BYTES)]
+        self._send(host, Code.TERMINATE_REQUEST, identifier, data)
 
     def _send(self, host: Host, code: int, identifier: int, data: bytes) -> None:
         host.send(self.protocol, encode_packet(Packet(code, identifier, data)))
