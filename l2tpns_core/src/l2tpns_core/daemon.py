@@ -28,6 +28,7 @@ from l2tpns_core.dataplane.tun import PlaneOptions, UserPlane
 from l2tpns_core.dataplane.udp import L2tpSocket
 from l2tpns_core.lns import Lns
 from l2tpns_core.lns.settings import mru_of, tun_address
+from l2tpns_core.lns.trace import TracedEvents, TracedPlane
 from l2tpns_core.net import garp
 from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
@@ -51,6 +52,8 @@ SHUTDOWN_S = 15.0
 """How long clients and LACs have to acknowledge that they are disconnected."""
 RADIUS_DRAIN_S = 15.0
 """How long RADIUS has to acknowledge the last accounting records."""
+TRACE_LEVEL = 3
+"""The lowest level of debug at which control messages are logged."""
 RESTART_DIRECTIVES = tuple(
     name for name, entry in DIRECTIVES.items() if entry.acts_at is ActsAt.RESTART
 )
@@ -234,10 +237,16 @@ class Daemon:
             wall=time.time,
             random=os.urandom,
         )
-        self.plane.events = self.lns
+        self._connect_plane()
         timer = LoopTimer(loop, self.lns)
         stack.callback(timer.close)
         log.info("data plane: %s (the eBPF plane is not in this release)", self.plane.name)
+
+    def _connect_plane(self) -> None:
+        """Join LNS and plane, by way of the trace while the level of debug asks for it."""
+        traced = self._debug(self.running) >= TRACE_LEVEL
+        self.lns.plane = TracedPlane(self.plane) if traced else self.plane
+        self.plane.events = TracedEvents(self.lns) if traced else self.lns
 
     def _load_plugins(self, names: list[str]) -> None:
         for name in names:
@@ -293,9 +302,7 @@ class Daemon:
         """Give out other addresses from now on. Sessions keep theirs, and the way to them."""
         self._routes.set_pool(pool_file.networks, pool_file.addresses)
         self.lns.pool.replace(pool_file.addresses)
-        for session in self.lns.sessions.values():
-            if session.ip and not self._routes.covers(session.ip):
-                self._routes.add(session.ip, 32)
+        self.lns.keep_reachable()
 
     def apply(self, config: Config) -> None:
         """Put a configuration into force, but for what waits for a restart."""
@@ -306,6 +313,7 @@ class Daemon:
         self.radius.reconfigure(radius_config(self.running))
         self.plane.configure(plane_options(self.running))
         self.lns.configure(self.running)
+        self._connect_plane()
 
     def _follow_plugins(self, wanted: list[str]) -> None:
         loaded = [plugin.name for plugin in self.plugins.loaded()]

@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from l2tpns_core.l2tp.codes import CdnResult, DisconnectCause
+from l2tpns_core.l2tp.codes import CdnResult, DisconnectCause, DisconnectCode
 from l2tpns_core.ppp.link import Link
 from l2tpns_core.timers import Timer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from l2tpns_core.l2tp.tunnel import Tunnel
 
 SESSION_ID_BITS = 16
+ADMINISTRATIVE = DisconnectCause(DisconnectCode.ADMINISTRATIVE)
 
 
 def session_key(tunnel_id: int, session_id: int) -> int:
@@ -78,7 +79,7 @@ class Ending:
     cause: TerminateCause
     result: int = CdnResult.ADMINISTRATIVE
     error: int = 0
-    disconnect_cause: DisconnectCause | None = None
+    disconnect_cause: DisconnectCause | None = ADMINISTRATIVE
     lac_knows: bool = False
     """It came from the LAC, or the LAC is gone: no CDN."""
 

@@ -287,6 +287,7 @@ def test_administrator_drops_a_session() -> None:
     world.run(1)
     assert client.terminated
     assert cdns(lac) == [(3, 0)]
+    assert lac.messages[-1][2][46][:5] == b"\0\1\0\0\0"  # RFC 3145: administrative
     (stop,) = world.radius.of(AccountingStatus.STOP)
     assert stop.terminate_cause == TerminateCause.ADMIN_RESET
     assert stop.reason == "dropped by operator"

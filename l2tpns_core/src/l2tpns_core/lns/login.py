@@ -61,11 +61,13 @@ OUT_OF_ADDRESSES = Ending(
     TerminateCause.SERVICE_UNAVAILABLE,
     CdnResult.GENERAL_ERROR,
     GeneralError.TRY_ANOTHER,
+    disconnect_cause=None,
 )
 NO_RADIUS = Ending(
     "RADIUS timeout",
     TerminateCause.REAUTHENTICATION_FAILURE,
     CdnResult.NO_FACILITIES_TEMPORARY,
+    disconnect_cause=None,
 )
 TIME_IS_UP = Ending("Session-Timeout is 0", TerminateCause.SESSION_TIMEOUT)
 DUPLICATE_REFUSED = Ending("User is logged in already", TerminateCause.ADMIN_RESET)

@@ -85,6 +85,7 @@ class Lns:
         self._dirty_sessions: dict[Session, None] = {}
         self._doomed = Backlog(self.timers, self._execute)
         self._stale = Backlog(self.timers, self._reinstall)
+        self._stranded = Backlog(self.timers, self._route_if_uncovered)
         self.on_rest: Callable[[], None] | None = None
         """Told that nothing is left, after shut_down()."""
 
@@ -182,6 +183,10 @@ class Lns:
         """Tell the plane anew about every session, because plugins want to see packets, or no
         longer do."""
         self._stale.add(list(self.sessions.values()), self.clock())
+
+    def keep_reachable(self) -> None:
+        """After the pool has changed: route the addresses of sessions that it no longer covers."""
+        self._stranded.add(list(self.sessions.values()), self.clock())
 
     def packet_rx(self, key: int, packet: bytes) -> bytes | None:
         """Show a subscriber's packet to the plugins (event packet_rx); None drops it."""
@@ -372,6 +377,11 @@ class Lns:
     def _reinstall(self, session: Session, now: float) -> None:
         if self.sessions.get(session.key) is session and session.link is not None:
             self.install(session)
+
+    def _route_if_uncovered(self, session: Session, now: float) -> None:
+        alive = self.sessions.get(session.key) is session
+        if alive and session.ip and not self.routes.covers(session.ip):
+            self.routes.add(session.ip, 32)
 
     def _flush(self, now: float) -> None:
         """Carry out what was noted, until nothing more follows from it."""
