@@ -245,7 +245,7 @@ class Daemon:
     def _connect_plane(self) -> None:
         """Join LNS and plane, by way of the trace while the level of debug asks for it."""
         traced = self._debug(self.running) >= TRACE_LEVEL
-        self.lns.plane = TracedPlane(self.plane) if traced else self.plane
+        self.lns.plane = TracedPlane(self.plane, self.lns.tunnel_of) if traced else self.plane
         self.plane.events = TracedEvents(self.lns) if traced else self.lns
 
     def _load_plugins(self, names: list[str]) -> None:

@@ -14,7 +14,7 @@ PEER = ("192.0.2.9", 1701)
 
 def traced_world() -> World:
     world = World()
-    world.lns.plane = TracedPlane(world.plane)
+    world.lns.plane = TracedPlane(world.plane, world.lns.tunnel_of)
     world.plane.events = TracedEvents(world.lns)
     return world
 
@@ -27,6 +27,8 @@ def test_a_login_is_traced_without_its_password(caplog: pytest.LogCaptureFixture
     assert "SCCRQ" in text
     assert "*Host Name(lac)" in text
     assert "-> IPCP Configure-Nak" in text
+    (tunnel_id,) = world.lns.endpoint.tunnels
+    assert {record.tunnel for record in caplog.records if "ICRP" in record.message} == {tunnel_id}  # type: ignore[attr-defined]
     assert "a-secret-word" not in text
     assert b"a-secret-word".hex(" ")[:20] not in text
 

@@ -226,6 +226,17 @@ class Lns:
     def has_tunnel(self, tunnel_id: int) -> bool:
         return tunnel_id in self._tunnels
 
+    def tunnel_of(self, peer: Peer, peer_tunnel_id: int) -> int:
+        """Our id of the tunnel that a LAC knows by its own, 0 for none. A search: for the log."""
+        return next(
+            (
+                tunnel.local_id
+                for tunnel in self.endpoint.tunnels.values()
+                if tunnel.peer == peer and tunnel.peer_id == peer_tunnel_id
+            ),
+            0,
+        )
+
     def session_of_call(self, entry: TunnelEntry, session_id: int) -> Session | None:
         return self.sessions.get(session_key(entry.tunnel.local_id, session_id))
 

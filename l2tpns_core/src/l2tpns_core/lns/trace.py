@@ -6,7 +6,7 @@ nothing otherwise. Passwords are never shown: neither a PAP request nor what a L
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from l2tpns_core.dataplane.plane import (
@@ -61,12 +61,14 @@ class TracedEvents:
 
 
 class TracedPlane:
-    """A DataPlane that logs what it is given to send."""
+    """A DataPlane that logs what it is given to send. A message that goes out has the ids of the
+    LAC in it; `tunnel_of` finds ours."""
 
-    __slots__ = ("_plane", "name")
+    __slots__ = ("_plane", "_tunnel_of", "name")
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: DataPlane, tunnel_of: Callable[[Peer, int], int]) -> None:
         self._plane = plane
+        self._tunnel_of = tunnel_of
         self.name = plane.name
 
     def install(self, route: SessionRoute) -> None:
@@ -87,11 +89,16 @@ class TracedPlane:
     def send_control(self, datagrams: Iterable[tuple[bytes, Peer, str]]) -> None:
         datagrams = list(datagrams)
         for datagram, peer, _local in datagrams:
-            trace_control(OUT, datagram, peer)
+            trace_control(OUT, datagram, peer, self._tunnel_of)
         self._plane.send_control(datagrams)
 
 
-def trace_control(direction: str, datagram: bytes, peer: Peer) -> None:
+def trace_control(
+    direction: str,
+    datagram: bytes,
+    peer: Peer,
+    tunnel_of: Callable[[Peer, int], int] | None = None,
+) -> None:
     """Log one control datagram. Never raises, whatever it is."""
     try:
         header, body = decode_header(datagram)
@@ -104,6 +111,9 @@ def trace_control(direction: str, datagram: bytes, peer: Peer) -> None:
         what = " ".join([MESSAGE_NAMES.get(message.type, "?"), *_parameters(message.avps)])
     ids = {"tunnel": header.tunnel_id, "session": header.session_id}
     text = f"Ns {header.ns} Nr {header.nr} {what}"
+    if tunnel_of is not None:
+        text = f"{header.tunnel_id}/{header.session_id} {text}"
+        ids = {"tunnel": tunnel_of(peer, header.tunnel_id)}
     log.info("%s %s:%d %s", direction, *peer, text, extra=ids)
     if message is None or SECRET_AVPS.isdisjoint(message.avps):
         _dump(datagram, ids)
