@@ -269,14 +269,20 @@ class Daemon:
     # Running
 
     async def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Once a second: the timer event, the bandwidth."""
-        at = loop.time()
+        """Once a second: the timer event, the bandwidth, a look at the receive buffer."""
+        at, overruns = loop.time(), 0
         while True:
             at = max(at + 1.0, loop.time())
             await asyncio.sleep(at - loop.time())
             rates = self.console.measure(loop.time())
             if self.running.dump_speed:
                 log.log(ALWAYS, "%s", speed_line(rates))
+            lost = self.plane.plane_counters().socket_overruns - overruns
+            if lost:
+                overruns += lost
+                log.error(
+                    "%d datagrams found the receive buffer full, see udp_receive_buffer", lost
+                )
             if self.plugins.listens("timer"):
                 self.plugins.timer(ParamTimer(time_now=int(time.time())))
 

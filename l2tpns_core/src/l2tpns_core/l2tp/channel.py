@@ -16,6 +16,12 @@ DEFAULT_PEER_WINDOW: Final = 4
 ACK_EVERY: Final = 4
 """Messages that wait for their acknowledgement at most: a peer with the smallest usual window, or
 still in its slow start, is not kept waiting."""
+MIN_MARGIN_S: Final = 0.25
+"""What the first timeout exceeds the round trip by at least, because peers delay their
+acknowledgements when they like."""
+FAST_AFTER: Final = 3
+"""Repeated acknowledgements that show a loss: fewer come of datagrams that the network doubled or
+reordered."""
 MAX_HELD_BYTES: Final = 64 * 1024
 """Bytes of messages held because an earlier one is missing; more are dropped, and come again."""
 MAX_ANSWERS: Final = 4096
@@ -34,6 +40,10 @@ class Channel:
 
     What is not acknowledged stays in a queue. The first `_in_flight` of it count as under way, the
     first `_sent` have been transmitted at least once; after a timeout the former starts anew.
+
+    A timeout or repeated acknowledgements begin a recovery. It lasts until the peer acknowledges a
+    message that was first sent later, and is one loss to the congestion window. The first
+    `_recovering` messages of the queue belong to it, the last of them being that later one.
     """
 
     __slots__ = (
@@ -42,17 +52,24 @@ class Channel:
         "_answers",
         "_config",
         "_credit",
+        "_fast",
         "_held",
         "_held_bytes",
         "_in_flight",
         "_interval_s",
+        "_progress_at",
         "_queue",
+        "_recovering",
         "_repeat_first",
+        "_repeated_acks",
         "_retransmit_at",
+        "_round_trip_s",
         "_sent",
         "_threshold",
-        "_tries",
+        "_timed",
+        "_timed_at",
         "_unacknowledged",
+        "_variation_s",
         "congestion_window",
         "dropped",
         "duplicates",
@@ -82,9 +99,20 @@ class Channel:
         self._answers = 0
         self._threshold = DEFAULT_PEER_WINDOW
         self._credit = 0
-        self._tries = 0
+        self._recovering = 0
+        self._fast = False  # the recovery began without a timeout
+        self._repeated_acks = 0
         self._interval_s = config.retransmit_initial_s
         self._retransmit_at: float | None = None
+        self._progress_at = (
+            0.0  # while there is a _retransmit_at: since when the peer owes an answer
+        )
+        self._round_trip_s: float | None = None
+        self._variation_s = 0.0
+        self._timed = (
+            0  # the round trip of this one in the queue is being measured, from 1; 0: none
+        )
+        self._timed_at = 0.0
         self._repeat_first = False
         self._held: dict[int, tuple[int, bytes]] = {}
         self._held_bytes = 0
@@ -120,6 +148,8 @@ class Channel:
             acknowledged = 0  # an older number than we know of: overtaken on the way
         if acknowledged:
             self._forget_acknowledged(acknowledged, now)
+        elif not body and header.nr == self._acknowledged:
+            self._note_repeated_ack(now)
         if not body:
             return []
         ahead = header.ns - self.next_nr & MASK
@@ -132,6 +162,7 @@ class Channel:
             return []
         if ahead:
             self._hold(header, body)
+            self.acknowledge_now(now)  # the peer sees from repeated ones that one is missing
             return []
         return self._deliver(header.session_id, body, now)
 
@@ -145,10 +176,11 @@ class Channel:
         self._repeat_first = self._in_flight > 0
 
     def clear(self) -> None:
-        """Send and hold nothing any more; acknowledgements go on."""
+        """Send and hold nothing any more, nor an acknowledgement that waits; what is still to come
+        is acknowledged."""
         self._acknowledged = self.next_ns
-        self._in_flight = self._sent = self._answers = 0
-        self._retransmit_at = None
+        self._in_flight = self._sent = self._answers = self._recovering = self._timed = 0
+        self._retransmit_at = self._ack_at = None
         self._queue.clear()
         self._held.clear()
         self._held_bytes = 0
@@ -158,18 +190,21 @@ class Channel:
         datagrams = []
         if self._repeat_first and self._in_flight:
             datagrams.append(self._datagram(0))
-            self.retransmissions += 1
+            self._count_retransmission()
         self._repeat_first = False
         limit = min(self.congestion_window, self.peer_window, len(self._queue))
         while self._in_flight < limit:
             datagrams.append(self._datagram(self._in_flight))
             self._in_flight += 1
-            if self._in_flight > self._sent:
-                self._sent = self._in_flight
-            else:
-                self.retransmissions += 1
+            if self._in_flight <= self._sent:
+                self._count_retransmission()
+                continue
+            self._sent = self._in_flight
+            if not self._timed:
+                self._timed, self._timed_at = self._sent, now
         if datagrams:
             if self._retransmit_at is None:
+                self._progress_at = now
                 self._retransmit_at = now + self._interval_s
         elif self._ack_at is not None and self._ack_at <= now:
             datagrams.append(encode_header(self.peer_id, 0, self.next_ns, self.next_nr))
@@ -187,19 +222,21 @@ class Channel:
         return min(self._ack_at, self._retransmit_at)
 
     def handle_timer(self, now: float) -> bool:
-        """Let the oldest message be transmitted again if it is time to; False when it has been
-        often enough, so that the peer counts as dead."""
+        """Let the oldest message be transmitted again if it is time to; False when the peer has not
+        acknowledged anything for as long as the configured retries take, and counts as dead.
+
+        A short round trip does not shorten that time, it puts more retransmissions into it.
+        """
         if self._retransmit_at is None or now < self._retransmit_at:
             return True
-        if self._tries >= self._config.max_retransmits:
+        dead_at = self._progress_at + self._config.retry_cycle_s
+        if now >= dead_at:
             return False
-        self._tries += 1
-        self._interval_s = min(self._interval_s * 2, self._config.retransmit_cap_s)
-        self._threshold = max(self.congestion_window // 2, 1)
+        self._begin_recovery(fast=False)
         self.congestion_window = 1
-        self._credit = 0
         self._in_flight = 0
-        self._retransmit_at = None
+        self._interval_s = min(self._interval_s * 2, self._config.retransmit_cap_s)
+        self._retransmit_at = min(now + self._interval_s, dead_at)
         return True
 
     def _datagram(self, index: int) -> bytes:
@@ -214,9 +251,62 @@ class Channel:
         self._acknowledged = self._acknowledged + count & MASK
         self._sent -= count
         self._in_flight = max(self._in_flight - count, 0)
-        self._tries = 0
-        self._interval_s = self._config.retransmit_initial_s
+        self._repeated_acks = 0
+        self._measure(count, now)
+        self._recovering = max(self._recovering - count, 0)
+        if self._fast and self._recovering > 1:
+            self.repeat_first()  # the next one that was lost with the first
+        self._progress_at = now
         self._retransmit_at = now + self._interval_s if self._in_flight else None
+
+    def _measure(self, count: int, now: float) -> None:
+        """Learn from an acknowledgement how long to wait for the next (RFC 6298 section 2).
+
+        After a timeout the longer wait stays until there is a new measurement (Karn's rule), or
+        else a path that has become slower would never be measured. What the configuration says
+        to begin with remains the longest first wait.
+        """
+        initial = self._config.retransmit_initial_s
+        if not 0 < self._timed <= count:
+            self._timed = max(self._timed - count, 0)
+            self._interval_s = min(self._interval_s, initial)
+            return
+        self._timed = 0
+        sample = now - self._timed_at
+        if self._round_trip_s is None:
+            self._round_trip_s, self._variation_s = sample, sample / 2
+        else:
+            deviation = abs(sample - self._round_trip_s)
+            self._variation_s += (deviation - self._variation_s) / 4
+            self._round_trip_s += (sample - self._round_trip_s) / 8
+        margin = max(4 * self._variation_s, MIN_MARGIN_S)
+        self._interval_s = min(self._round_trip_s + margin, initial)
+
+    def _count_retransmission(self) -> None:
+        """An acknowledgement could now be that of either transmission: it measures nothing."""
+        self.retransmissions += 1
+        self._timed = 0
+
+    def _note_repeated_ack(self, now: float) -> None:
+        """Retransmit without waiting when ZLBs tell again and again that the oldest message is
+        missing. Only ZLBs tell: messages with an unchanged Nr have a reason of their own to come.
+        """
+        if self._recovering or self._in_flight <= FAST_AFTER:
+            return  # so many messages behind the first one cannot have arrived
+        self._repeated_acks += 1
+        if self._repeated_acks < FAST_AFTER:
+            return
+        self._begin_recovery(fast=True)
+        self.congestion_window = self._threshold
+        self.repeat_first()
+        self._retransmit_at = now + self._interval_s
+
+    def _begin_recovery(self, fast: bool) -> None:
+        if not self._recovering:
+            self._threshold = max(self.congestion_window // 2, 1)
+        self._recovering = self._sent + 1
+        self._fast = fast
+        self._repeated_acks = self._credit = 0
 
     def _widen(self) -> None:
         """Slow start, then congestion avoidance (appendix A)."""
@@ -249,7 +339,7 @@ class Channel:
             self.next_nr = self.next_nr + 1 & MASK
         self._unacknowledged += len(ready)
         enough = max(min(self._config.receive_window // 2, ACK_EVERY), 1)
-        if self._unacknowledged >= enough:
+        if self._unacknowledged >= enough or len(ready) > 1 or self._held:
             self._ack_at = now
         elif self._ack_at is None:
             self._ack_at = now + self._config.ack_delay_s
