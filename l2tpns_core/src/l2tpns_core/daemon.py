@@ -36,7 +36,7 @@ from l2tpns_core.net.tun_device import TunDevice
 from l2tpns_core.observe.counters import speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
 from l2tpns_core.plugins.discovery import PluginError
-from l2tpns_core.plugins.events import ParamTimer
+from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
 from l2tpns_core.radius.config import (
@@ -114,6 +114,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         self._stopping = loop.create_future()
         loaded = load(self.config_path)
+        if not loaded.readable:
+            raise StartError(f"{loaded.problems[0]} (the option -c names another startup-config)")
         self.running = self._filled_in(loaded.config)
         async with contextlib.AsyncExitStack() as stack:
             self.log_control = setup_logging(self._debug(self.running), self.running.log_file)
@@ -156,6 +158,7 @@ class Daemon:
         stack.callback(self.plugins.close)
         self.plugins.on_change = self._connect_packet_hooks
         self._load_plugins(loaded.plugins)
+        self.plugins.become_master(ParamBecomeMaster())  # alone, this is a cluster of one
         server = CliServer(self.console, config.cli_socket)
         try:
             await server.start()

@@ -274,6 +274,14 @@ def test_start_error_is_one_clear_line(
     assert (links_of(stage.site), routes_of(stage.site)) == before
 
 
+def test_missing_startup_config_is_one_clear_line(stage: Stage, tmp_path: Path) -> None:
+    done = run_daemon(stage, tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        f"l2tpns: {tmp_path}/startup-config: cannot be read: No such file .*-c .*\n", done.stderr
+    )
+
+
 def run_daemon(stage: Stage, directory: Path) -> "subprocess.CompletedProcess[str]":
     """Start a second daemon beside the running one; it is expected to end by itself."""
     program = [sys.executable, "-m", "l2tpns_core.daemon", "-c", str(directory / "startup-config")]

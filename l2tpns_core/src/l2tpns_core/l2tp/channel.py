@@ -17,11 +17,13 @@ ACK_EVERY: Final = 4
 """Messages that wait for their acknowledgement at most: a peer with the smallest usual window, or
 still in its slow start, is not kept waiting."""
 MIN_MARGIN_S: Final = 0.25
-"""What the first timeout exceeds the round trip by at least, because peers delay their
-acknowledgements when they like."""
+"""How much longer than the round trip the first wait is at least: peers may delay an
+acknowledgement although they did not delay the ones before."""
+MEASURED_FOR_S: Final = 30.0
+"""How long a measured round trip counts when nothing is sent: the path may have changed since."""
 FAST_AFTER: Final = 3
-"""Repeated acknowledgements that show a loss: fewer come of datagrams that the network doubled or
-reordered."""
+"""Repeated acknowledgements that show a loss; fewer than that come of datagrams that the network
+doubled or reordered."""
 MAX_HELD_BYTES: Final = 64 * 1024
 """Bytes of messages held because an earlier one is missing; more are dropped, and come again."""
 MAX_ANSWERS: Final = 4096
@@ -35,15 +37,42 @@ class _Outgoing(NamedTuple):
     is_answer: bool
 
 
+class _RoundTrip:
+    """What is known of the round trip to the peer (RFC 6298 section 2)."""
+
+    __slots__ = ("shortest_s", "smoothed_s", "variation_s")
+
+    def __init__(self) -> None:
+        self.smoothed_s: float | None = None
+        self.variation_s = 0.0
+        self.shortest_s = 0.0
+
+    def add(self, sample: float) -> None:
+        """Take a measurement."""
+        if self.smoothed_s is None:
+            self.smoothed_s, self.variation_s = sample, sample / 2
+            self.shortest_s = sample
+            return
+        self.variation_s += (abs(sample - self.smoothed_s) - self.variation_s) / 4
+        self.smoothed_s += (sample - self.smoothed_s) / 8
+        self.shortest_s = min(sample, self.shortest_s)
+
+    @property
+    def wait_s(self) -> float:
+        """How long an acknowledgement may take before the message counts as lost."""
+        return (self.smoothed_s or 0.0) + max(4 * self.variation_s, MIN_MARGIN_S)
+
+
 class Channel:
     """One side of a control connection.
 
     What is not acknowledged stays in a queue. The first `_in_flight` of it count as under way, the
     first `_sent` have been transmitted at least once; after a timeout the former starts anew.
 
-    A timeout or repeated acknowledgements begin a recovery. It lasts until the peer acknowledges a
-    message that was first sent later, and is one loss to the congestion window. The first
-    `_recovering` messages of the queue belong to it, the last of them being that later one.
+    A timeout or repeated acknowledgements begin a recovery, which counts as one loss. It ends when
+    the peer acknowledges a message first sent after that: what it says before may be about our
+    repetitions. The recovery covers the first `_recovering` messages of the queue and that
+    later one is the last of them.
     """
 
     __slots__ = (
@@ -60,16 +89,16 @@ class Channel:
         "_progress_at",
         "_queue",
         "_recovering",
+        "_repaired_at",
         "_repeat_first",
         "_repeated_acks",
         "_retransmit_at",
-        "_round_trip_s",
+        "_round_trip",
         "_sent",
         "_threshold",
         "_timed",
         "_timed_at",
         "_unacknowledged",
-        "_variation_s",
         "congestion_window",
         "dropped",
         "duplicates",
@@ -101,17 +130,13 @@ class Channel:
         self._credit = 0
         self._recovering = 0
         self._fast = False  # the recovery began without a timeout
+        self._repaired_at = 0.0  # when a fast recovery last repeated the first message
         self._repeated_acks = 0
         self._interval_s = config.retransmit_initial_s
         self._retransmit_at: float | None = None
-        self._progress_at = (
-            0.0  # while there is a _retransmit_at: since when the peer owes an answer
-        )
-        self._round_trip_s: float | None = None
-        self._variation_s = 0.0
-        self._timed = (
-            0  # the round trip of this one in the queue is being measured, from 1; 0: none
-        )
+        self._progress_at = 0.0  # with a _retransmit_at: since when the peer owes an answer
+        self._round_trip = _RoundTrip()
+        self._timed = 0  # which message of the queue is measured, counted from 1; 0: none
         self._timed_at = 0.0
         self._repeat_first = False
         self._held: dict[int, tuple[int, bytes]] = {}
@@ -201,7 +226,7 @@ class Channel:
                 continue
             self._sent = self._in_flight
             if not self._timed:
-                self._timed, self._timed_at = self._sent, now
+                self._begin_measurement(now)
         if datagrams:
             if self._retransmit_at is None:
                 self._progress_at = now
@@ -255,32 +280,30 @@ class Channel:
         self._measure(count, now)
         self._recovering = max(self._recovering - count, 0)
         if self._fast and self._recovering > 1:
-            self.repeat_first()  # the next one that was lost with the first
+            self._repair_next(now)
         self._progress_at = now
         self._retransmit_at = now + self._interval_s if self._in_flight else None
 
-    def _measure(self, count: int, now: float) -> None:
-        """Learn from an acknowledgement how long to wait for the next (RFC 6298 section 2).
+    def _begin_measurement(self, now: float) -> None:
+        if now - self._timed_at > MEASURED_FOR_S:
+            self._round_trip = _RoundTrip()
+            self._interval_s = self._config.retransmit_initial_s
+        self._timed, self._timed_at = self._sent, now
 
-        After a timeout the longer wait stays until there is a new measurement (Karn's rule), or
-        else a path that has become slower would never be measured. What the configuration says
-        to begin with remains the longest first wait.
+    def _measure(self, count: int, now: float) -> None:
+        """Learn from an acknowledgement of so many messages how long to wait for the next one.
+
+        After a timeout the longer wait stays until something is measured (Karn's rule), or a path
+        that has become slower would never be measured. The configured first wait is the longest.
         """
-        initial = self._config.retransmit_initial_s
-        if not 0 < self._timed <= count:
-            self._timed = max(self._timed - count, 0)
-            self._interval_s = min(self._interval_s, initial)
-            return
-        self._timed = 0
-        sample = now - self._timed_at
-        if self._round_trip_s is None:
-            self._round_trip_s, self._variation_s = sample, sample / 2
+        longest = self._config.retransmit_initial_s
+        if 0 < self._timed <= count:
+            self._timed = 0
+            self._round_trip.add(now - self._timed_at)
+            self._interval_s = min(self._round_trip.wait_s, longest)
         else:
-            deviation = abs(sample - self._round_trip_s)
-            self._variation_s += (deviation - self._variation_s) / 4
-            self._round_trip_s += (sample - self._round_trip_s) / 8
-        margin = max(4 * self._variation_s, MIN_MARGIN_S)
-        self._interval_s = min(self._round_trip_s + margin, initial)
+            self._timed = max(self._timed - count, 0)
+            self._interval_s = min(self._interval_s, longest)
 
     def _count_retransmission(self) -> None:
         """An acknowledgement could now be that of either transmission: it measures nothing."""
@@ -298,11 +321,24 @@ class Channel:
             return
         self._begin_recovery(fast=True)
         self.congestion_window = self._threshold
-        self.repeat_first()
+        self._repair(now)
         self._retransmit_at = now + self._interval_s
 
+    def _repair_next(self, now: float) -> None:
+        """Retransmit the next one that was lost with the first (RFC 6582 section 3.2)."""
+        if now - self._repaired_at < self._round_trip.shortest_s / 2:
+            # Too soon for an answer: the first one was late, not lost.
+            self._recovering = 0
+            self.congestion_window = self._threshold = min(self._threshold * 2, self.peer_window)
+        else:
+            self._repair(now)
+
+    def _repair(self, now: float) -> None:
+        self.repeat_first()
+        self._repaired_at = now
+
     def _begin_recovery(self, fast: bool) -> None:
-        if not self._recovering:
+        if self._recovering <= 1:  # else it has been lowered for this loss
             self._threshold = max(self.congestion_window // 2, 1)
         self._recovering = self._sent + 1
         self._fast = fast

@@ -23,10 +23,13 @@ class EndpointConfig:
     receive_window: int = 128
     """Messages that a LAC may have under way to us, 1 to 32768."""
     retransmit_initial_s: float = 1.0
+    """How long a message waits at first for its acknowledgement; a measured round trip shortens it.
+    The wait doubles each time."""
     retransmit_cap_s: float = 8.0
     """Longest time between two transmissions of a message; RFC 2661 wants no less than 8."""
     max_retransmits: int = 7
-    """Retransmissions of one message before the peer counts as dead; RFC 2661 suggests 5."""
+    """Retransmissions of one message before the peer counts as dead; RFC 2661 suggests 5. Where the
+    first wait is shortened there are more of them in the same time."""
     hello_interval_s: float = 60.0
     """Silence of a LAC before HELLO asks whether it is there; 0 never asks."""
     ack_delay_s: float = 0.1
@@ -43,8 +46,9 @@ class EndpointConfig:
 
     @property
     def retry_cycle_s(self) -> float:
-        """From the first transmission of a message to giving up on it. A closed tunnel is
-        remembered that long, so that a peer who missed our acknowledgement gets it again."""
+        """From the first transmission of a message to giving up on it, whatever the round trip. A
+        closed tunnel is remembered that long, so that a peer who missed our acknowledgement gets it
+        again."""
         total, interval = 0.0, self.retransmit_initial_s
         for _ in range(self.max_retransmits + 1):
             total += min(interval, self.retransmit_cap_s)
