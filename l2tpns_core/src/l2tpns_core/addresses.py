@@ -6,7 +6,7 @@ address that he had, while nobody else has it. Addresses are host-order integers
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -112,8 +112,15 @@ class AddressPool:
         """All (address, session key) in use, for the regular cleanup."""
         return [(ip, lease.key) for ip, lease in self._leases.items()]
 
-    def replace(self, addresses: Iterable[int]) -> None:
-        """Take over a new list: leases go on; an address that is gone is not given out again."""
+    def replace(
+        self,
+        addresses: Iterable[int],
+        holder_of: Callable[[int], tuple[str, int] | None] = lambda ip: None,
+    ) -> None:
+        """Take over a new list: leases go on; an address that is gone is not given out again.
+
+        `holder_of` names the user and the session that has an address which was not of the pool.
+        """
         wanted = dict.fromkeys(addresses)
         for ip in [ip for ip in self._unused if ip not in wanted]:
             del self._unused[ip]
@@ -122,8 +129,13 @@ class AddressPool:
         for ip, lease in self._leases.items():
             lease.shrunk = ip not in wanted
         for ip in wanted:
-            if ip not in self:
+            if ip in self:
+                continue
+            holder = holder_of(ip)
+            if holder is None:
                 self._unused[ip] = None
+            else:
+                self._leases[ip] = _Lease(*holder)
 
     def rows(self, now: float, *, include_unused: bool = False) -> Iterator[PoolRow]:
         """What `show pool` lists: addresses in use, then those kept for a user, then the rest."""

@@ -27,7 +27,7 @@ from l2tpns_core.dataplane.plane import Nobody, PacketHook
 from l2tpns_core.dataplane.tun import PlaneOptions, UserPlane
 from l2tpns_core.dataplane.udp import L2tpSocket
 from l2tpns_core.lns import Lns
-from l2tpns_core.lns.settings import mru_of, tun_address
+from l2tpns_core.lns.settings import mru_of, own_addresses, tun_address
 from l2tpns_core.lns.trace import TracedEvents, TracedPlane
 from l2tpns_core.net import garp
 from l2tpns_core.net.netlink import KernelRefused, Netlink
@@ -50,6 +50,8 @@ log = logging.getLogger("l2tpns")
 DEFAULT_CONFIG = "/etc/l2tpns/startup-config"
 SHUTDOWN_S = 15.0
 """How long clients and LACs have to acknowledge that they are disconnected."""
+CUT_OFF_SLICE = 64
+"""Sessions that end at a time when that time is over."""
 RADIUS_DRAIN_S = 15.0
 """How long RADIUS has to acknowledge the last accounting records."""
 TRACE_LEVEL = 3
@@ -86,10 +88,12 @@ class LoopTimer:
 
     def _fire(self) -> None:
         self._handle = None
-        self._lns.handle_timers(self._loop.time())
-        deadline = self._lns.timers.next_deadline()
-        if deadline is not None:
-            self._arm(deadline)
+        try:
+            self._lns.handle_timers(self._loop.time())
+        finally:
+            deadline = self._lns.timers.next_deadline()
+            if deadline is not None:
+                self._arm(deadline)
 
 
 class Daemon:
@@ -182,8 +186,7 @@ class Daemon:
         pool_file = load_pool(path, self.running.bind_address)
         for problem in pool_file.problems:
             log.log(ALWAYS, "%s", problem)
-        own = {int(self.running.bind_address), tun_address(self.running)}
-        own.add(int(self.running.peer_address))
+        own = own_addresses(self.running)
         pool_file.addresses = [ip for ip in pool_file.addresses if ip not in own]
         return pool_file
 
@@ -308,10 +311,9 @@ class Daemon:
         log.warning("configuration read again from %s", self.config_path)
 
     def _take_pool(self, pool_file: PoolFile) -> None:
-        """Give out other addresses from now on. Sessions keep theirs, and the way to them."""
+        """Route the networks of a new pool before its addresses are given out."""
         self._routes.set_pool(pool_file.networks, pool_file.addresses)
-        self.lns.pool.replace(pool_file.addresses)
-        self.lns.keep_reachable()
+        self.lns.replace_pool(pool_file.addresses)
 
     def apply(self, config: Config) -> None:
         """Put a configuration into force, but for what waits for a restart."""
@@ -358,6 +360,10 @@ class Daemon:
                 await at_rest.wait()
         except TimeoutError:
             log.error("%d sessions and some LACs did not answer in time", len(self.lns.sessions))
+            left = len(self.lns.sessions)
+            while left:
+                left = self.lns.cut_off("LNS is shutting down", CUT_OFF_SLICE)
+                await asyncio.sleep(0)
         self.lns.accounting.announce(on=False)
         await self.radius.drain(RADIUS_DRAIN_S)
         self._routes.withdraw()

@@ -38,7 +38,8 @@ class SessionState(enum.Enum):
     CALLING = "calling"  # ICRQ answered, ICCN awaited
     LINK = "link"  # LCP and authentication
     NETWORK = "network"  # authenticated, NCPs negotiate or are up
-    CLOSING = "closing"  # being torn down; accounting may still be on its way
+    CLOSING = "closing"  # the client has been told, and has a while to answer
+    ENDED = "ended"  # in no table any more
 
 
 class AddressSource(enum.Enum):
@@ -121,7 +122,8 @@ class Session:
     """Seconds between Interim-Updates, 0 for none."""
     next_interim_at: float = 0.0
     setup_ends_at: float = 0.0
-    """When a call that was never connected is given up."""
+    """When we give up waiting for what the session needs next: the ICCN, or the wish of a client
+    that may choose its address. 0.0 when nothing is awaited."""
     radius_handle: int = 0
     """The Access-Request that is under way, 0 for none."""
     classes: tuple[bytes, ...] = ()
@@ -149,6 +151,11 @@ class Session:
     @property
     def key(self) -> int:
         return self.tunnel_id << SESSION_ID_BITS | self.session_id
+
+    @property
+    def is_going(self) -> bool:
+        """Its end has begun: whatever it was about to do is off."""
+        return self.state in (SessionState.CLOSING, SessionState.ENDED)
 
     def log_ids(self) -> dict[str, object]:
         """For `extra=` of a log call."""

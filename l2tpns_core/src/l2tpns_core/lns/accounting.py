@@ -108,12 +108,25 @@ class Accounting:
                 t=session.tunnel_id, s=session.session_id, session=session, packet=record.extra
             )
             self._plugins.radius_account(param)
+            record.extra = _pairs(param.packet)
         self._radius.account(record, self._done)
 
     def _done(self, delivered: bool) -> None:
         if not delivered:
             self.counters.undelivered += 1
             log.error("no RADIUS server acknowledged an accounting record; it is lost")
+
+
+def _pairs(attributes: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    """What plugins left, without what is no pair of name and value; RADIUS checks the rest."""
+    pairs = []
+    for attribute in attributes:
+        match attribute:
+            case (str(name), value):
+                pairs.append((name, value))
+            case _:
+                log.error("plugins left %.80r among the accounting attributes", attribute)
+    return pairs
 
 
 def identity_of(session: Session) -> SessionIdentity:

@@ -28,7 +28,9 @@ class Backlog(Generic[T]):
         self._timers.set(self._timer, now)
 
     def _turn(self, now: float) -> None:
-        for _ in range(min(SLICE, len(self._items))):
-            self._handler(self._items.popleft(), now)
-        if self._items:
-            self._timers.set(self._timer, now)
+        try:
+            for _ in range(min(SLICE, len(self._items))):
+                self._handler(self._items.popleft(), now)
+        finally:
+            if self._items:
+                self._timers.set(self._timer, now)

@@ -60,7 +60,10 @@ class Cleanup:
         self._lns.end(session, ORPHAN, now)
 
     def _check_lease(self, ip: int, key: int, now: float) -> None:
-        if self._lns.pool.holder(ip) != key or key in self._lns.sessions:
+        if self._lns.pool.holder(ip) != key:
+            return
+        session = self._lns.sessions.get(key)
+        if session is not None and session.ip == ip:
             return
         self.repaired += 1
         log.error("cleanup: address without a session")

@@ -76,7 +76,8 @@ def of_call(event: CallClosed) -> Ending:
     else:
         cause = TerminateCause.NAS_REQUEST
     text = event.text or f"CDN with result {event.result}"
-    return Ending(f"Closed by the LAC: {text}", cause, lac_knows=True)
+    who = "Closed by the LAC" if event.by_peer else "Call broken off"
+    return Ending(f"{who}: {text}", cause, lac_knows=True)
 
 
 def of_tunnel(event: TunnelClosed) -> Ending:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 SESSION_TIMEOUT = Ending("Session timeout", TerminateCause.SESSION_TIMEOUT)
 IDLE_TIMEOUT = Ending("Idle timeout reached", TerminateCause.IDLE_TIMEOUT)
 NEVER_CONNECTED = Ending("No ICCN from the LAC", TerminateCause.LOST_SERVICE)
+NEVER_ASKED = Ending("No IPCP from the client", TerminateCause.LOST_SERVICE)
 
 
 class Limits:
@@ -41,7 +42,8 @@ class Limits:
     def meet(self, session: Session, now: float) -> None:
         """Do what is due for a session."""
         if session.setup_ends_at and now >= session.setup_ends_at:
-            self._lns.end(session, NEVER_CONNECTED, now)
+            why = NEVER_CONNECTED if session.link is None else NEVER_ASKED
+            self._lns.close(session, why, now)
             return
         if session.ends_at and now >= session.ends_at:
             self._expire(session, SESSION_TIMEOUT, now)
@@ -59,7 +61,11 @@ class Limits:
         else:
             session.idle_check_at = last + session.idle_timeout
 
+    def lift(self, session: Session) -> None:
+        """The session is going: nothing else is due."""
+        session.setup_ends_at = session.ends_at = 0.0
+        session.idle_check_at = session.next_interim_at = 0.0
+
     def _expire(self, session: Session, ending: Ending, now: float) -> None:
-        session.ends_at = session.idle_check_at = session.next_interim_at = 0.0
         self._lns.counters.session_timeout += 1
         self._lns.close(session, ending, now)

@@ -47,6 +47,8 @@ class LinkEvents:
             lns.plugins.new_session(
                 ParamNewSession(t=session.tunnel_id, s=session.session_id, session=session)
             )
+            if session.is_going:
+                return  # a plugin dropped it
         lns.install(session)
         if first:
             lns.limits.begin(session, now)
@@ -73,6 +75,7 @@ class LinkEvents:
         """The client negotiates LCP anew: nothing is forwarded before it has logged in again."""
         self._lns.login.abandon(session)
         session.network_up = False
+        session.setup_ends_at = 0.0
         session.state = SessionState.LINK
         self._lns.install(session)
 

@@ -97,14 +97,16 @@ class Login:
                 protocol=_protocol(credentials),
             )
             self._lns.plugins.pre_auth(param)
-            if not param.continue_auth:
-                self._refuse(session, "Refused by a plugin", now)
+            if session.is_going:
                 return
             user = _octets(param.username)
+            if not param.continue_auth:
+                self._refuse(session, _text(user), "Refused by a plugin", now)
+                return
             if isinstance(credentials, PapCredentials):
                 credentials = PapCredentials(param.password)
         if len(user) > MAX_USER_OCTETS:
-            self._refuse(session, "User name is too long", now)
+            self._refuse(session, _text(user), "User name is too long", now)
             return
         identity = identity_of(session)
         identity.user = _text(user)
@@ -121,44 +123,54 @@ class Login:
 
     def networks(self, session: Session) -> tuple[tuple[int, int], ...]:
         """The Framed-Routes that are the session's and no other's."""
-        owns = self._lns.tables.owns_network
-        return tuple(
-            (route.network, route.prefix_length)
-            for route in session.routes
-            if owns(session, route.network, route.prefix_length)
-        )
+        owner_of = self._lns.tables.owner_of_network
+        return tuple(route for route in session.routes if owner_of(*route) is session)
 
     def release_address(self, session: Session, now: float) -> None:
         """Give back the address and withdraw the session's routes."""
         lns = self._lns
         for network, prefix_length in self.networks(session):
-            lns.routes.remove(network, prefix_length)
+            if prefix_length < 32 or lns.tables.by_ip(network) in (None, session):
+                lns.routes.remove(network, prefix_length)
         if not session.ip:
             return
-        lns.routes.remove(session.ip, 32)
+        if lns.tables.owner_of_network(session.ip, 32) in (None, session):
+            lns.routes.remove(session.ip, 32)
         if lns.pool.release(session.ip, session.key, now, sticky=not session.walled_garden):
             lns.counters.ip_freed += 1
 
     def _answered(self, session: Session, user: str, protocol: int, reply: AccessReply) -> None:
         """RADIUS has answered, or has not in time."""
         session.radius_handle = 0
+        now = self._lns.clock()
+        try:
+            self._conclude(session, user, protocol, reply, now)
+        except Exception:  # noqa: BLE001  (border: costs this session only)
+            self._lns.fail(session, now)
+        self._lns.settle(session, now)
+
+    def _conclude(
+        self, session: Session, user: str, protocol: int, reply: AccessReply, now: float
+    ) -> None:
+        """Act on the verdict, unless the session is going; a plugin may drop it, too."""
         if session.link is None:
             return
-        now = self._lns.clock()
         for problem in reply.problems:
             log.warning("RADIUS reply for %s: %s", user, problem, extra=session.log_ids())
         if reply.outcome is AccessOutcome.TIMEOUT:
             self._lns.counters.radius_timeout += 1
             session.link.reject(now, b"authentication is not available")
             self._lns.close(session, NO_RADIUS, now)
-        elif not self._allowed(session, user, protocol, reply):
-            session.user = session.user or user
-            self._refuse(session, reply.reply_message, now, reply.ms_chap_error)
-        elif session.ip:
+            return
+        allowed = self._allowed(session, user, protocol, reply)
+        if session.is_going:
+            return
+        if not allowed:
+            self._refuse(session, user, reply.reply_message, now, reply.ms_chap_error)
+        elif session.address_source is not AddressSource.NONE:
             self._again(session, user, reply, now)
         else:
             self._admit(session, user, reply, now)
-        self._lns.settle(session, now)
 
     def _allowed(self, session: Session, user: str, protocol: int, reply: AccessReply) -> bool:
         """The verdict after the plugins had their say (event post_auth)."""
@@ -182,7 +194,9 @@ class Login:
         link = session.link
         assert link is not None
         if user.casefold() != session.user.casefold():
-            self._lns.end(session, OTHER_USER, now)
+            self._lns.counters.login_refused += 1
+            link.reject(now, OTHER_USER.reason.encode())
+            self._lns.close(session, OTHER_USER, now)
             return
         renegotiated = link.phase is Phase.AUTHENTICATE
         link.accept(now, reply.ms_chap2_success)
@@ -195,6 +209,8 @@ class Login:
         session.user = user
         self._take_attributes(session, reply)
         self._tell_plugins(session, reply)
+        if session.is_going:
+            return
         ending = self._policy(session, reply, now) or self._take_address(session, reply, now)
         if ending is not None:
             self._lns.counters.login_refused += 1
@@ -223,14 +239,16 @@ class Login:
             if ending is not None:
                 self._lns.close(session, ending, now)
                 return
+        session.setup_ends_at = 0.0
         self._lns.tables.index_login(session)
         self._open_network(session, now)
 
     def _open_network(self, session: Session, now: float) -> None:
-        if not session.ip:
-            return  # it is the client's turn, see address_requested()
-        assert session.link is not None
         settings = self._lns.settings
+        if not session.ip:  # it is the client's turn, see address_requested()
+            session.setup_ends_at = now + settings.link.login_timeout_s
+            return
+        assert session.link is not None
         session.link.open_network(NetworkConfig(settings.local_ip, session.ip, session.dns), now)
 
     def _take_attributes(self, session: Session, reply: AccessReply) -> None:
@@ -284,7 +302,7 @@ class Login:
         for other in lns.tables.of_user(session.user):
             if other is session or other.walled_garden:
                 continue
-            if lns.config.duplicate_login == "refuse":
+            if lns.config.duplicate_login == "refuse" and not other.is_going:
                 return DUPLICATE_REFUSED
             lns.counters.duplicate_ended += 1
             lns.end_now(other, DUPLICATE, now)
@@ -303,7 +321,7 @@ class Login:
             return ADDRESS_UNUSABLE
         other = self._lns.tables.by_ip(wanted)
         if other is not None and other is not session:
-            if self._lns.config.duplicate_login == "refuse":
+            if self._lns.config.duplicate_login == "refuse" and not other.is_going:
                 return ADDRESS_REFUSED
             self._lns.counters.duplicate_ended += 1
             self._lns.end_now(other, DUPLICATE_ADDRESS, now)
@@ -331,7 +349,7 @@ class Login:
             self._lns.routes.add(ip, 32)
 
     def _is_usable(self, ip: int) -> bool:
-        return _assignable(ip) and ip != self._lns.settings.local_ip
+        return _assignable(ip) and ip not in self._lns.settings.own_ips
 
     def _take_routes(self, session: Session) -> None:
         for route in session.routes:
@@ -350,9 +368,15 @@ class Login:
             self._lns.install(owner)
 
     def _refuse(
-        self, session: Session, message: str, now: float, ms_chap_error: bytes = b""
+        self,
+        session: Session,
+        user: str,
+        message: str,
+        now: float,
+        ms_chap_error: bytes = b"",
     ) -> None:
         """Tell the client no; the link decides whether it may try again."""
+        session.user = session.user or user
         self._lns.counters.login_refused += 1
         assert session.link is not None
         session.link.reject(now, ms_chap_error or message.encode())
@@ -383,7 +407,11 @@ def _text(octets: bytes) -> str:
 
 
 def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    """The way back. What a plugin made that is no text at all is lost."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _assignable(ip: int) -> bool:

@@ -5,6 +5,7 @@ wants sent it hands to the plane. What a call changes is noted (`touch`) and car
 end (`_flush`), so that no handler runs inside another.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -27,6 +28,7 @@ from l2tpns_core.lns.tables import SessionTable
 from l2tpns_core.lns.tunnels import TunnelEvents
 from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
 from l2tpns_core.plugins.manager import PluginManager
+from l2tpns_core.ppp.link import Phase
 from l2tpns_core.radius.model import Authenticator
 from l2tpns_core.session import Ending, Session, SessionState, TerminateCause, session_key
 from l2tpns_core.timers import Timer, TimerQueue
@@ -39,6 +41,8 @@ TUNNEL_DRAIN_S = 10.0
 """How long `drop tunnel` waits for its sessions before the StopCCN (manual, "drop tunnel")."""
 NO_PREFIX = b"\xff\x03\x00\x21"
 IP_AND_TCP_HEADERS = 40
+
+FAILED = Ending("Internal error", TerminateCause.NAS_ERROR)
 
 
 class Lns:
@@ -83,6 +87,7 @@ class Lns:
         self._tunnels: dict[int, TunnelEntry] = {}
         self._dirty_tunnels: dict[TunnelEntry, None] = {}
         self._dirty_sessions: dict[Session, None] = {}
+        self._flushing = False
         self._doomed = Backlog(self.timers, self._execute)
         self._stale = Backlog(self.timers, self._reinstall)
         self._stranded = Backlog(self.timers, self._route_if_uncovered)
@@ -164,6 +169,16 @@ class Lns:
             self._drain(entry, ending, StopResult.SHUTTING_DOWN, now)
         self._flush(now)
 
+    def cut_off(self, reason: str, limit: int) -> int:
+        """End up to `limit` sessions without waiting for their clients or LACs; return how many
+        are left."""
+        now = self.clock()
+        ending = Ending(reason, TerminateCause.ADMIN_REBOOT)
+        for session in list(itertools.islice(self.sessions.values(), limit)):
+            self.end_now(session, ending, now)
+        self._flush(now)
+        return len(self.sessions)
+
     @property
     def at_rest(self) -> bool:
         """No session is left, and every LAC has acknowledged the end of its tunnel."""
@@ -184,8 +199,9 @@ class Lns:
         longer do."""
         self._stale.add(list(self.sessions.values()), self.clock())
 
-    def keep_reachable(self) -> None:
-        """After the pool has changed: route the addresses of sessions that it no longer covers."""
+    def replace_pool(self, addresses: Iterable[int]) -> None:
+        """Give out other addresses from now on. Sessions keep theirs, and the way to them."""
+        self.pool.replace(addresses, self._holder_of)
         self._stranded.add(list(self.sessions.values()), self.clock())
 
     def packet_rx(self, key: int, packet: bytes) -> bytes | None:
@@ -243,24 +259,27 @@ class Lns:
     def session_due(self, session: Session, now: float) -> None:
         """The session's timer fired."""
         link = session.link
-        if link is not None:
-            link_deadline = link.get_timer()
-            if link_deadline is not None and link_deadline <= now:
+        try:
+            link_deadline = link.get_timer() if link is not None else None
+            if link is not None and link_deadline is not None and link_deadline <= now:
                 link.heard(self.plane.counters(session.key).heard_at)
                 link.handle_timer(now)
-        self.limits.meet(session, now)
+            self.limits.meet(session, now)
+        except Exception:  # noqa: BLE001  (border: costs this session only)
+            self.fail(session, now)
         self.touch(session)
 
     def close(self, session: Session, ending: Ending, now: float) -> None:
         """Begin a clean end: traffic stops, the client gets an LCP Terminate-Request. The session
         ends when the client answers, or when it does not answer in time."""
-        if session.state is SessionState.CLOSING:
+        if session.is_going:
             return
         session.ending = ending
         if session.link is None:
             self.end(session, ending, now)
             return
         session.state = SessionState.CLOSING
+        self.limits.lift(session)
         self.login.abandon(session)
         self.install(session)
         session.link.close(now, ending.reason)
@@ -278,8 +297,9 @@ class Lns:
 
         The counters are taken before anything is torn down, and the Stop carries them.
         """
-        if self.sessions.get(session.key) is not session:
+        if session.state is SessionState.ENDED:
             return
+        session.state = SessionState.ENDED
         session.ending = ending = session.ending or ending
         self.plugins.kill_session(
             ParamKillSession(t=session.tunnel_id, s=session.session_id, session=session)
@@ -287,7 +307,6 @@ class Lns:
         if session.link is not None:
             self.plane.send_frames(session.key, session.link.frames_to_send())
         usage = self.plane.remove(session.key)
-        self.accounting.stop(session, usage)
         self.login.abandon(session)
         self.login.release_address(session, now)
         self.tables.remove(session)
@@ -295,10 +314,17 @@ class Lns:
         if session.timer is not None:
             self.timers.cancel(session.timer)
         session.link = session.timer = None
-        session.state = SessionState.CLOSING
         self.counters.session_ended += 1
         self._leave_tunnel(session, ending, now)
+        self.accounting.stop(session, usage)
         log.warning("session ended: %s", ending.reason, extra=session.log_ids())
+
+    def fail(self, session: Session, now: float) -> None:
+        """Called where an exception ends its way up: a mistake of ours, or what a plugin left
+        behind, costs the session that it was met with and no other."""
+        log.exception("session failed, it is ended", extra=session.log_ids())
+        self.counters.session_failed += 1
+        self.end_now(session, FAILED, now)
 
     def install(self, session: Session) -> None:
         """Tell the plane what it needs to know of a session as it is now."""
@@ -386,32 +412,50 @@ class Lns:
             self.close(session, ending, now)
 
     def _reinstall(self, session: Session, now: float) -> None:
-        if self.sessions.get(session.key) is session and session.link is not None:
+        if session.link is not None:
             self.install(session)
 
     def _route_if_uncovered(self, session: Session, now: float) -> None:
-        alive = self.sessions.get(session.key) is session
-        if alive and session.ip and not self.routes.covers(session.ip):
+        if session.state is SessionState.ENDED:
+            return
+        if session.ip and not self.routes.covers(session.ip):
             self.routes.add(session.ip, 32)
+        for network, prefix_length in self.login.networks(session):
+            self.routes.add(network, prefix_length)
+
+    def _holder_of(self, ip: int) -> tuple[str, int] | None:
+        session = self.tables.by_ip(ip)
+        return None if session is None else (session.user, session.key)
 
     def _flush(self, now: float) -> None:
-        """Carry out what was noted, until nothing more follows from it."""
-        while self._dirty_sessions or self._dirty_tunnels:
-            while self._dirty_sessions:
-                session, _ = self._dirty_sessions.popitem()
-                self._pump_session(session, now)
-            while self._dirty_tunnels:
-                entry, _ = self._dirty_tunnels.popitem()
-                self._pump_tunnel(entry, now)
+        """Carry out what was noted, until nothing more follows from it. What a plugin asks for
+        meanwhile is carried out by the flush that is under way."""
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            while self._dirty_sessions or self._dirty_tunnels:
+                while self._dirty_sessions:
+                    session, _ = self._dirty_sessions.popitem()
+                    self._pump_session(session, now)
+                while self._dirty_tunnels:
+                    entry, _ = self._dirty_tunnels.popitem()
+                    self._pump_tunnel(entry, now)
+        finally:
+            self._flushing = False
         if self.on_rest is not None and self.at_rest:
             self.on_rest()
 
     def _pump_session(self, session: Session, now: float) -> None:
-        while session.link is not None:
-            event = session.link.next_event()
-            if event is None:
-                break
-            self._link_events.handle(session, event, now)
+        try:
+            while session.link is not None:
+                event = session.link.next_event()
+                if event is None:
+                    break
+                self._link_events.handle(session, event, now)
+            self._stop_traffic_of_ending_link(session)
+        except Exception:  # noqa: BLE001  (border: costs this session only)
+            self.fail(session, now)
         if session.link is not None:
             frames = session.link.frames_to_send()
             if frames:
@@ -419,10 +463,21 @@ class Lns:
         if session.timer is not None:
             self.timers.set(session.timer, self.limits.next_deadline(session))
 
+    def _stop_traffic_of_ending_link(self, session: Session) -> None:
+        """A link that ends from our side reports it when the client has answered or has not;
+        until then its PPP is at work, its network is not."""
+        link = session.link
+        if session.network_up and link is not None and link.phase is Phase.TERMINATE:
+            session.network_up = False
+            self.install(session)
+
     def _pump_tunnel(self, entry: TunnelEntry, now: float) -> None:
         tunnel = entry.tunnel
         while (event := tunnel.next_event()) is not None:
-            self._tunnel_events.handle(entry, event, now)
+            try:
+                self._tunnel_events.handle(entry, event, now)
+            except Exception:
+                log.exception("an event of a tunnel failed", extra={"tunnel": tunnel.local_id})
         if entry.finished and not entry.keys:
             self.forget_tunnel(entry)
         draining = entry.drain_ends_at > 0.0 and not entry.ended

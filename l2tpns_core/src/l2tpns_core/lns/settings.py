@@ -31,6 +31,8 @@ class LnsSettings:
     mru: int
     local_ip: int
     """Our side of every PPP link."""
+    own_ips: frozenset[int]
+    """Addresses of the LNS and of the servers that it depends on: no subscriber gets them."""
     dns: tuple[int, int]
     interim_interval: int
     guests: frozenset[str]
@@ -40,6 +42,11 @@ class LnsSettings:
 def tun_address(config: Config) -> int:
     """The address of the TUN device."""
     return int(config.iftun_address) or int(config.bind_address) or DEFAULT_TUN_ADDRESS
+
+
+def own_addresses(config: Config) -> frozenset[int]:
+    """The addresses that the LNS itself has."""
+    return frozenset((int(config.bind_address), int(config.peer_address), tun_address(config)))
 
 
 def mru_of(config: Config) -> int:
@@ -54,6 +61,9 @@ def settings_from(config: Config) -> LnsSettings:
         link=_link(config),
         mru=mru_of(config),
         local_ip=int(config.peer_address) or tun_address(config),
+        own_ips=own_addresses(config)
+        | {int(config.primary_radius), int(config.secondary_radius)}
+        | {int(config.primary_dns), int(config.secondary_dns)},
         dns=(int(config.primary_dns), int(config.secondary_dns)),
         interim_interval=config.radius_interim,
         guests=frozenset(

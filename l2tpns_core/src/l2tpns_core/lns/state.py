@@ -37,6 +37,8 @@ class LnsCounters:
     login_accepted: int = 0
     login_refused: int = 0
     radius_timeout: int = 0
+    session_failed: int = 0
+    """Sessions ended because handling them raised an exception; the log has it."""
     duplicate_ended: int = 0
     ip_allocated: int = 0
     ip_freed: int = 0

@@ -87,8 +87,8 @@ class SessionTable:
         del self._by_network[network, prefix_length]
         return True
 
-    def owns_network(self, session: Session, network: int, prefix_length: int) -> bool:
-        return self._by_network.get((network, prefix_length)) is session
+    def owner_of_network(self, network: int, prefix_length: int) -> Session | None:
+        return self._by_network.get((network, prefix_length))
 
     def of_user(self, user: str) -> list[Session]:
         """The sessions logged in under a name; upper and lower case are the same user."""
@@ -103,7 +103,7 @@ class SessionTable:
         Raises LookupError with the sentence to print.
         """
         tunnel, slash, session = text.rpartition("/")
-        if not session.isascii() or not session.isdigit() or (slash and not tunnel.isdigit()):
+        if not text.isascii() or not session.isdigit() or (slash and not tunnel.isdigit()):
             raise LookupError(f'Invalid session id "{text}"')
         number = int(session[:8])
         found = self._by_id.get(number)

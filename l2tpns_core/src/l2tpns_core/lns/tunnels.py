@@ -122,7 +122,7 @@ class TunnelEvents:
     def _call_errors(self, entry: TunnelEntry, event: l2tp.CallErrorsReported, now: float) -> None:
         log.info(
             "LAC reports line errors: %s",
-            event,
+            event.errors,
             extra=_ids(entry.tunnel.local_id, event.call.session_id),
         )
 
