@@ -15,6 +15,7 @@ from l2tpns_core.l2tp.events import (
     TunnelOpened,
 )
 from l2tpns_core.l2tp.states import TunnelState
+from l2tpns_core.l2tp.tunnel import Tunnel
 from unit.l2tp.lossy import Clock, Lac, Link, Server
 
 PEER = ("192.0.2.1", 1701)
@@ -136,3 +137,49 @@ def test_window_of_the_lac_is_respected_when_many_calls_end_at_once() -> None:
     clock.run(60)
     assert len(lac.ended) == 200
     assert tunnel.channel.retransmissions == 0
+
+
+def time_to_end_calls(seed: int, calls: int = 200, **conditions: float) -> tuple[float, Tunnel]:
+    """How long it takes to tell the LAC over such a network that its calls have ended."""
+    clock, server, lac = world(seed, window=64)
+    clock.run(2)
+    for session in range(1, calls + 1):
+        lac.call(session)
+    clock.run(20)
+    (tunnel,) = server.endpoint.tunnels.values()
+    server.link = Link(rng=server.link.rng, **conditions)  # type: ignore[arg-type]
+    for session_id in list(tunnel.calls):
+        tunnel.disconnect_call(session_id, CdnResult.ADMINISTRATIVE, 0, "", clock.now)
+    server.pump(tunnel)
+    while tunnel.channel.queue_length:
+        clock.run(clock.now + 0.05)
+    assert len(lac.ended) == calls
+    return clock.now - 20, tunnel
+
+
+def test_loss_costs_round_trips_and_not_seconds() -> None:
+    times = [time_to_end_calls(seed, loss=0.05)[0] for seed in range(8)]
+    assert sum(times) / len(times) < 1.5
+
+
+def test_bad_network_is_slow_but_not_by_a_second_for_each_loss() -> None:
+    times = [time_to_end_calls(seed, **BAD)[0] for seed in range(8)]
+    assert sum(times) / len(times) < 5
+
+
+def test_network_that_doubles_datagrams_does_not_look_lossy() -> None:
+    for seed in range(8):
+        duration, tunnel = time_to_end_calls(seed, duplication=0.3)
+        assert duration < 0.3
+        assert tunnel.channel.retransmissions < 20
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_calls_are_set_up_soon_over_a_bad_network(seed: int) -> None:
+    """Most of the time goes to the LAC, which waits a second for everything it lost."""
+    clock, server, lac = world(seed, window=64, **BAD)
+    clock.run(20)
+    for session in range(1, 101):
+        lac.call(session)
+    clock.run(27)
+    assert len(server.of(CallConnected)) == 100

@@ -70,9 +70,8 @@ class Channel:
     first `_sent` have been transmitted at least once; after a timeout the former starts anew.
 
     A timeout or repeated acknowledgements begin a recovery, which counts as one loss. It ends when
-    the peer acknowledges a message first sent after that: what it says before may be about our
-    repetitions. The recovery covers the first `_recovering` messages of the queue and that
-    later one is the last of them.
+    the peer acknowledges a message that was first sent after that; before, what the peer says may
+    be about our repetitions. That later message is the last of the `_recovering` first ones.
     """
 
     __slots__ = (
@@ -329,7 +328,7 @@ class Channel:
         if now - self._repaired_at < self._round_trip.shortest_s / 2:
             # Too soon for an answer: the first one was late, not lost.
             self._recovering = 0
-            self.congestion_window = self._threshold = min(self._threshold * 2, self.peer_window)
+            self.congestion_window = self._threshold = self._threshold * 2
         else:
             self._repair(now)
 
@@ -342,7 +341,7 @@ class Channel:
             self._threshold = max(self.congestion_window // 2, 1)
         self._recovering = self._sent + 1
         self._fast = fast
-        self._repeated_acks = self._credit = 0
+        self._credit = 0
 
     def _widen(self) -> None:
         """Slow start, then congestion avoidance (appendix A)."""
