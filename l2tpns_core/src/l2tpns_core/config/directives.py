@@ -140,14 +140,16 @@ class Config:
     )
     l2tp_retransmit_timeout: int = directive(
         1,
-        "Time before a control message is sent again; doubles with each try, up to 8 s.",
+        "Longest time before a control message is first sent again, less when the round trip "
+        "is known to be short; doubles with each try, up to 8 s.",
         unit="seconds",
         limits=(1, 8),
         acts_at=ActsAt.NEXT_TUNNEL,
     )
     l2tp_max_retransmits: int = directive(
         7,
-        "Tries to repeat a control message before the tunnel counts as lost.",
+        "Tries to repeat a control message at l2tp_retransmit_timeout before the tunnel counts as "
+        "lost; quicker tries do not shorten that time.",
         limits=(1, 100),
         acts_at=ActsAt.NEXT_TUNNEL,
     )

@@ -328,7 +328,7 @@ class Channel:
         if now - self._repaired_at < self._round_trip.shortest_s / 2:
             # Too soon for an answer: the first one was late, not lost.
             self._recovering = 0
-            self.congestion_window = self._threshold = self._threshold * 2
+            self.congestion_window = self._threshold * 2
         else:
             self._repair(now)
 
