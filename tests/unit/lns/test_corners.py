@@ -16,6 +16,7 @@ from l2tpns_core.plugins import (
     ParamPostAuth,
     ParamPreAuth,
     ParamRadiusAccount,
+    ParamRadiusResponse,
     hookimpl,
 )
 from l2tpns_core.radius.model import (
@@ -24,9 +25,10 @@ from l2tpns_core.radius.model import (
     AccessRequest,
     AccountingStatus,
     FramedRoute,
+    PapCredentials,
 )
 from l2tpns_core.session import Session, SessionState, TerminateCause
-from l2tpns_core.timers import Timer
+from l2tpns_core.timers import Timer, TimerQueue
 from support.memory import Client, Lac, World, avp, ip
 
 CDN = 14
@@ -322,6 +324,10 @@ class Dropper:
         self.drop("post_auth", param.session)
 
     @hookimpl
+    def radius_response(self, param: ParamRadiusResponse) -> None:
+        self.drop("radius_response", param.session)
+
+    @hookimpl
     def new_session(self, param: ParamNewSession) -> None:
         self.drop("new_session", param.session)
 
@@ -381,9 +387,9 @@ def test_call_that_a_plugin_drops_while_it_is_killed_ends_once() -> None:
     assert not plugin_errors(world)
 
 
-@pytest.mark.parametrize("event", ["pre_auth", "post_auth"])
+@pytest.mark.parametrize("event", ["pre_auth", "post_auth", "radius_response"])
 def test_session_that_is_dropped_during_its_login_is_not_let_in(event: str) -> None:
-    world = World()
+    world = world_with(AccessReply(ACCEPT, avpairs=(("a", "b"),)))
     lac = Lac(world).open()
     client = Client(lac, "alice", "pw", 500)
     client._lcp = lcp_without_terminate(client)  # type: ignore[method-assign]
@@ -393,7 +399,27 @@ def test_session_that_is_dropped_during_its_login_is_not_let_in(event: str) -> N
     assert session.state is SessionState.CLOSING
     assert world.lns.counters.login_accepted == 0
     assert world.lns.pool.used_count == 0
-    assert len(world.radius.requests) == (event == "post_auth")
+    assert len(world.radius.requests) == (event != "pre_auth")
+
+
+def test_session_that_is_dropped_while_it_logs_in_again_stays_dropped() -> None:
+    world = World()
+    client = Lac(world).open().call()
+    client._lcp = lcp_without_terminate(client)  # type: ignore[method-assign]
+    world.plugins.register("dropper", Dropper(world, "post_auth"))
+    world.radius.policy = lambda request: AccessReply(AccessOutcome.REJECT)
+    restart_lcp(client)
+    assert world.lns.sessions[client.key].state is SessionState.CLOSING
+    assert world.lns.counters.login_refused == 0
+
+
+def test_session_that_is_dropped_as_it_comes_up_has_no_accounting() -> None:
+    world = World()
+    world.plugins.register("dropper", Dropper(world, "new_session"))
+    Lac(world).open().call()
+    world.run(10)
+    assert not world.lns.sessions
+    assert not world.radius.records
 
 
 def lcp_without_terminate(client: Client) -> Callable[[int, int, bytes], None]:
@@ -534,3 +560,69 @@ def test_line_errors_are_logged_as_numbers(caplog: pytest.LogCaptureFixture) -> 
         world.run()
     assert "LAC reports line errors" in caplog.text
     assert "object at" not in caplog.text
+
+
+def test_event_that_a_plugin_causes_waits_until_the_plugin_is_done() -> None:
+    class DropOthers:
+        depth = deepest = kills = 0
+
+        @hookimpl
+        def kill_session(self, param: ParamKillSession) -> None:
+            self.depth += 1
+            self.kills += 1
+            self.deepest = max(self.deepest, self.depth)
+            for session in list(world.lns.sessions.values()):
+                world.lns.drop_session(session, "plugin")
+            self.depth -= 1
+
+    world, plugin = World(echo_timeout=10, idle_echo_timeout=60), DropOthers()
+    world.plugins.register("others", plugin)
+    lac = Lac(world).open()
+    for user in ("a", "b", "c"):
+        lac.call(user)
+    for client in lac.calls.values():
+        client.silent = True
+    world.run(90)
+    assert plugin.kills == 3
+    assert plugin.deepest == 1
+
+
+def test_backlog_goes_on_after_an_item_has_failed() -> None:
+    def handle(item: int, now: float) -> None:
+        if item == 1:
+            raise ValueError("a mistake")
+        handled.append(item)
+
+    timers, handled = TimerQueue(), list[int]()
+    waiting = backlog.Backlog(timers, handle)
+    waiting.add([0, 1, 2], 0.0)
+    with pytest.raises(ValueError, match="a mistake"):
+        timers.expire(1.0)
+    timers.expire(2.0)
+    assert handled == [0, 2]
+
+
+def test_login_that_the_lac_collected_is_put_to_radius() -> None:
+    world = World(lcp_renegotiation="on-mismatch")
+    lac = Lac(world).open()
+    client = lac.call("alice", connect=False)
+    ours = bytes([1, 4, 5, 0xB6, 3, 4, 0xC0, 0x23, 5, 6]) + b"lnsm"
+    theirs = bytes([5, 6]) + b"abcd"
+    lac.send(
+        12,
+        avp(24, struct.pack("!I", 1_000_000))
+        + avp(19, struct.pack("!I", 1))
+        + avp(26, theirs)
+        + avp(27, ours)
+        + avp(28, theirs)
+        + avp(29, struct.pack("!H", 3))
+        + avp(30, b"alice")
+        + avp(32, struct.pack("!H", 7))
+        + avp(33, b"secret"),
+        client.session_id,
+    )
+    world.run()
+    (request,) = world.radius.requests
+    assert (request.user, request.credentials) == (b"alice", PapCredentials(b"secret"))
+    assert client.up
+    assert not any(frame[2:5] == b"\xc0\x21\x01" for frame in client.frames)
