@@ -218,6 +218,9 @@ def test_terminal_completes_explains_and_leaves_modes(daemon: Daemon) -> None:
             (b"vm>", b"nonsense\r"),
             (b'Invalid command "nonsense"', b""),
             (b"vm>", b"half a line\x03"),
+            # what shows now may still be the line that was given up: a whole command tells
+            (b"vm>", b"sh ver\r"),
+            (b"L2TPNS 9.9.9", b""),
             (b"vm>", b"\x04"),
         ],
     )
