@@ -102,7 +102,7 @@ def test_no_address_is_held_twice_and_none_is_lost(steps: list[tuple[str, str]])
         if ip is not None:
             assert ip not in held
             held[ip] = key
-        assert dict(pool.leases()) == held
+        assert {ip: pool.holder(ip) for ip in pool.leased()} == held
         assert pool.free_count + pool.used_count == 3
 
 

@@ -108,9 +108,9 @@ class AddressPool:
         lease = self._leases.get(ip)
         return lease.key if lease else None
 
-    def leases(self) -> list[tuple[int, int]]:
-        """All (address, session key) in use, for the regular cleanup."""
-        return [(ip, lease.key) for ip, lease in self._leases.items()]
+    def leased(self) -> list[int]:
+        """All addresses in use, for the regular cleanup; holder() says whose each is."""
+        return list(self._leases)
 
     def replace(
         self,

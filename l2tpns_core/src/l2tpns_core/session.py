@@ -39,7 +39,7 @@ class SessionState(enum.Enum):
     LINK = "link"  # LCP and authentication
     NETWORK = "network"  # authenticated, NCPs negotiate or are up
     CLOSING = "closing"  # the client has been told, and has a while to answer
-    ENDED = "ended"  # in no table any more
+    ENDED = "ended"  # leaves every table, or has left them
 
 
 class AddressSource(enum.Enum):

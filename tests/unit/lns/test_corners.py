@@ -551,6 +551,18 @@ def test_timers_go_on_after_one_has_failed() -> None:
     assert [when for when, _callback in loop.calls] == [200.0]
 
 
+def test_cleanup_gives_back_an_address_that_no_session_has() -> None:
+    world = World()
+    world.lns.cleanup.start(world.now)
+    client = Lac(world).open().call()
+    world.lns.pool.allocate("ghost", 4711)
+    world.lns.pool.allocate("ghost", client.key)
+    world.run(30)
+    assert world.lns.cleanup.repaired == 2
+    assert world.lns.pool.leased() == [client.ip]
+    assert client.up
+
+
 def test_line_errors_are_logged_as_numbers(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     lac = Lac(world).open()

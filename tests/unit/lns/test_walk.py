@@ -226,8 +226,8 @@ class Walk:
         addresses = [session.ip for session in lns.sessions.values() if session.ip]
         assert len(addresses) == len(set(addresses))
         assert set(world.plane.routes) <= set(lns.sessions)
-        for address, key in lns.pool.leases():
-            assert lns.sessions[key].ip == address
+        for address in lns.pool.leased():
+            assert lns.sessions[lns.pool.holder(address) or 0].ip == address
         wanted = set()
         for session in lns.sessions.values():
             assert session.state is not SessionState.ENDED

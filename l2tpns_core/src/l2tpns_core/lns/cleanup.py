@@ -31,7 +31,7 @@ class Cleanup:
         self._lns = lns
         self._timer = Timer(self._continue)
         self._sessions: list[Session] = []
-        self._leases: list[tuple[int, int]] = []
+        self._leases: list[int] = []
         self.repaired = 0
 
     def start(self, now: float) -> None:
@@ -41,11 +41,11 @@ class Cleanup:
     def _continue(self, now: float) -> None:
         if not self._sessions and not self._leases:
             self._sessions = list(self._lns.sessions.values())
-            self._leases = self._lns.pool.leases()
+            self._leases = self._lns.pool.leased()
         for session in _take_slice(self._sessions):
             self._check_session(session, now)
-        for ip, key in _take_slice(self._leases):
-            self._check_lease(ip, key, now)
+        for ip in _take_slice(self._leases):
+            self._check_lease(ip, now)
         unfinished = self._sessions or self._leases
         pause = PAUSE_S if unfinished else self._lns.config.cleanup_interval
         self._lns.timers.set(self._timer, now + pause)
@@ -59,8 +59,9 @@ class Cleanup:
         log.error("cleanup: session without a tunnel", extra=session.log_ids())
         self._lns.end(session, ORPHAN, now)
 
-    def _check_lease(self, ip: int, key: int, now: float) -> None:
-        if self._lns.pool.holder(ip) != key:
+    def _check_lease(self, ip: int, now: float) -> None:
+        key = self._lns.pool.holder(ip)
+        if key is None:
             return
         session = self._lns.sessions.get(key)
         if session is not None and session.ip == ip:
