@@ -57,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
         "dataplane.plane",
         "observe",
     },
+    "control": {"session", "config", "plugins", "observe"},
     # what the daemon gives the operator's commands to work on
     "console": {"config", "lns", "radius", "dataplane", "observe"},
     # the other side of the wire, written apart so that a mistake does not cancel itself out

@@ -164,6 +164,7 @@ def test_secrets_are_not_in_the_repr() -> None:
     assert "s3cr3t" not in repr(with_value(Config(), "radius_secret", "s3cr3t"))
     assert {name for name, entry in DIRECTIVES.items() if entry.secret} == {
         "l2tp_secret",
+        "nsctl_secret",
         "radius_secret",
     }
 

@@ -413,10 +413,12 @@ class Config:
         IPv4Address("127.0.0.1"),
         "Address for nsctl.",
         acts_at=ActsAt.RESTART,
-        acts=False,
     )
-    nsctl_port: int = directive(
-        1702, "UDP port for nsctl.", limits=PORTS, acts_at=ActsAt.RESTART, acts=False
+    nsctl_port: int = directive(1702, "UDP port for nsctl.", limits=PORTS, acts_at=ActsAt.RESTART)
+    nsctl_secret: str = directive(
+        "",
+        "Secret shared with nsctl; with it, requests that do not prove to know it are refused.",
+        secret=True,
     )
 
     # Cluster and routing

@@ -1,0 +1,1 @@
+"""nsctl: control messages over UDP (manual, "nsctl"), the server in the daemon and the client."""
