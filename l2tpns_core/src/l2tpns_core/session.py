@@ -144,6 +144,9 @@ class Session:
     idle_check_at: float = 0.0
     accounting_started: bool = False
     start_sent_at: float = 0.0
+    counted_before: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Octets in and out, packets in and out that are not the user's: from before the session left
+    the walled garden."""
     ending: "Ending | None" = None
     """Why the session ends; set once, first reason wins."""
     plugin_data: dict[str, object] | None = None

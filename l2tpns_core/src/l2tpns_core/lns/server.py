@@ -9,6 +9,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
+from ipaddress import IPv4Address
 
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.config.directives import Config
@@ -16,6 +17,7 @@ from l2tpns_core.dataplane.plane import DataPlane, Peer, SessionCounters, Sessio
 from l2tpns_core.l2tp.codes import StopResult
 from l2tpns_core.l2tp.endpoint import Endpoint
 from l2tpns_core.l2tp.tunnel import Tunnel
+from l2tpns_core.lns import garden
 from l2tpns_core.lns.accounting import Accounting
 from l2tpns_core.lns.backlog import Backlog
 from l2tpns_core.lns.cleanup import Cleanup
@@ -133,7 +135,7 @@ class Lns:
 
     def usage(self, session: Session) -> SessionCounters:
         """The traffic of a session so far."""
-        return self.plane.counters(session.key)
+        return garden.counted(session, self.plane.counters(session.key))
 
     def sessions_of_user(self, user: str) -> list[Session]:
         return self.tables.of_user(user)
@@ -152,6 +154,35 @@ class Lns:
         now = self.clock()
         self.close(session, Ending(reason, cause), now)
         self._flush(now)
+
+    def kill_session(self, session: Session, reason: str) -> None:
+        """End one session at once: the client is told, but not waited for; then CDN and Stop."""
+        now = self.clock()
+        self.end_now(session, Ending(reason, TerminateCause.ADMIN_RESET), now)
+        self._flush(now)
+
+    def throttle(self, session: Session, rate_in: int, rate_out: int) -> None:
+        """Limit what a session sends (in) and receives (out), in kbit/s; 0 lifts a limit, -1
+        leaves it as it is."""
+        session.throttle_in = rate_in if rate_in >= 0 else session.throttle_in
+        session.throttle_out = rate_out if rate_out >= 0 else session.throttle_out
+        self.session_changed(session)
+
+    def snoop(self, session: Session, ip: int, port: int) -> None:
+        """Send a copy of each of a session's packets to a UDP port; address 0 ends it."""
+        session.snoop_ip, session.snoop_port = (ip, port) if ip and port else (0, 0)
+        self.session_changed(session)
+
+    def session_changed(self, session: Session) -> None:
+        """Have the plane follow what was changed on a session. Before it has a link and after it
+        ended there is nothing to follow: it is told when there is."""
+        if session.link is not None and session.state is not SessionState.ENDED:
+            self.install(session)
+
+    def set_garden(self, session: Session, trapped: bool, user: str | None = None) -> None:
+        """Put a session into the walled garden, or make it a normal one under a name that may be
+        another (see lns.garden). What traps its packets is not done here."""
+        garden.set_garden(self, session, trapped, user)
 
     def drop_tunnel(self, tunnel: Tunnel, reason: str) -> None:
         """Disconnect every session of a tunnel, then the tunnel (manual, "drop tunnel")."""
@@ -306,7 +337,7 @@ class Lns:
         )
         if session.link is not None:
             self.plane.send_frames(session.key, session.link.frames_to_send())
-        usage = self.plane.remove(session.key)
+        usage = garden.counted(session, self.plane.remove(session.key))
         self.login.abandon(session)
         self.login.release_address(session, now)
         self.tables.remove(session)
@@ -347,6 +378,7 @@ class Lns:
                 send_sequence=call is not None and call.sequencing_required,
                 throttle_in=session.throttle_in,
                 throttle_out=session.throttle_out,
+                snoop=_snoop_target(session),
                 hooked=self.plugins.listens("packet_rx") or self.plugins.listens("packet_tx"),
             )
         )
@@ -493,3 +525,9 @@ class Lns:
             if draining and (deadline is None or entry.drain_ends_at < deadline):
                 deadline = entry.drain_ends_at
             self.timers.set(entry.timer, deadline)
+
+
+def _snoop_target(session: Session) -> Peer | None:
+    if not session.snoop_ip:
+        return None
+    return str(IPv4Address(session.snoop_ip)), session.snoop_port

@@ -64,15 +64,19 @@ class SessionTable:
 
     def forget_login(self, session: Session) -> None:
         """Undo index_login() and give up the networks."""
+        self.forget_user(session)
+        if self._by_ip.get(session.ip) is session:
+            del self._by_ip[session.ip]
+        for route in session.routes:
+            self.release_network(session, route.network, route.prefix_length)
+
+    def forget_user(self, session: Session) -> None:
+        """Have a session no longer found by its user."""
         namesakes = self._by_user.get(_folded(session.user))
         if namesakes is not None:
             namesakes.pop(session.key, None)
             if not namesakes:
                 del self._by_user[_folded(session.user)]
-        if self._by_ip.get(session.ip) is session:
-            del self._by_ip[session.ip]
-        for route in session.routes:
-            self.release_network(session, route.network, route.prefix_length)
 
     def claim_network(self, session: Session, network: int, prefix_length: int) -> Session | None:
         """Make a session the owner of a network; return the owner that it is taken from."""
