@@ -1,4 +1,7 @@
-"""Walled garden for sessions that failed to authenticate.
-
-The distribution holds the place of the plugin in the repository; it registers nothing yet.
+"""Walled garden: sessions that failed to authenticate get in, but only as far as the operator's
+rules let them. docs/garden.md describes what it does; GardenPlugin is the plugin `garden`.
 """
+
+from l2tpns_plugins_garden.plugin import GardenPlugin
+
+__all__ = ["GardenPlugin"]

@@ -1,0 +1,369 @@
+"""The events of the walled garden: who is trapped, where, and for how long."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from l2tpns_core.plugins import (
+    PLUGIN_API_VERSION,
+    PLUGIN_RET_ERROR,
+    PLUGIN_RET_NOTMASTER,
+    PLUGIN_RET_STOP,
+    ParamBecomeMaster,
+    ParamControl,
+    ParamKillSession,
+    ParamNewSession,
+    ParamNewSessionMaster,
+    ParamPostAuth,
+    ParamRadiusResponse,
+    PluginResult,
+    hookimpl,
+)
+from l2tpns_plugins_garden import script
+from l2tpns_plugins_garden.conntrack import Connections
+from l2tpns_plugins_garden.firewall import Firewall, GardenError
+from l2tpns_plugins_garden.netlink import NetfilterError
+from l2tpns_plugins_garden.rules import Garden
+from l2tpns_plugins_garden.settings import Settings as GardenSettings
+from l2tpns_plugins_garden.settings import layout_of
+from l2tpns_plugins_garden.worker import Worker
+
+if TYPE_CHECKING:
+    from l2tpns_core.plugins import PluginApi
+    from l2tpns_core.session import Session
+
+PAIR: Final = "garden"
+"""The key of the Cisco-AVPair that chooses a garden."""
+REMOVED: Final = "Walled garden is removed"
+
+
+class ControlError(Exception):
+    """A control command cannot be done; the text is what nsctl prints."""
+
+
+@dataclass(slots=True)
+class Inmate:
+    """A session that is to be trapped, or is."""
+
+    garden: Garden
+    was_refused: bool = False
+    """It is only let in because it is trapped."""
+    ip: int = 0
+    """The address that is in the set, 0 before there is one."""
+
+
+class GardenPlugin:
+    """Lets in who RADIUS refuses, but no farther than the garden."""
+
+    api_version = PLUGIN_API_VERSION
+    Settings = GardenSettings
+    plugin_control_help = (
+        f"{'  garden USER|SID':<46}Put user into the walled garden",
+        f"{'  ungarden SID [USER]':<46}Ungarden session and set username",
+    )
+
+    def __init__(self, api: "PluginApi") -> None:
+        self._api = api
+        self._settings: GardenSettings = api.settings or GardenSettings()
+        self._inmates: dict[int, Inmate] = {}
+        self._gardens: dict[str, Garden] = {}
+        self._worker: Worker | None = None
+        self._is_filling = False
+
+    # Life
+
+    def plugin_init(self) -> None:
+        """Raises GardenError, with nothing left behind, where there can be no garden."""
+        layout = layout_of(self._settings)
+        self._gardens = {garden.name: garden for garden in layout.gardens}
+        if self._api.is_master:
+            self._begin()
+        self._api.every(self._settings.check_interval, self._look)
+
+    def plugin_done(self) -> None:
+        """Take the garden away. Nobody gets out of it that way: who was refused is dropped."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        addresses = [inmate.ip for inmate in self._inmates.values() if inmate.ip]
+        for session in list(self._api.sessions()):
+            inmate = self._inmates.pop(session.key, None)
+            if inmate is None or not session.walled_garden:
+                continue
+            if inmate.was_refused:
+                self._api.drop(session, REMOVED)
+            elif session.ip:
+                self._api.set_garden(session, False)
+        emptied = self._script.is_file()
+        try:
+            kept = worker.call(lambda: worker.firewall.tear_down(emptied=emptied))
+            worker.forget(addresses)
+            if kept:
+                self._api.log.warning("left in table nat, being used: %s", ", ".join(kept))
+        except (NetfilterError, TimeoutError) as error:
+            self._api.log.error("the garden cannot be taken away: %s", error)
+        finally:
+            worker.close()
+
+    @hookimpl
+    def become_master(self, param: ParamBecomeMaster) -> PluginResult | None:
+        if self._worker is None:
+            try:
+                self._begin()
+            except GardenError as error:
+                self._api.log.error("%s", error)
+                return PLUGIN_RET_ERROR
+        return None
+
+    @hookimpl
+    def new_session_master(self, param: ParamNewSessionMaster) -> None:
+        if param.session.walled_garden and param.session.ip:
+            self._trap(param.session)
+
+    # Sessions
+
+    @hookimpl
+    def post_auth(self, param: ParamPostAuth) -> None:
+        """Turn a refusal into a login that is trapped; a reply with garden=no stays a refusal."""
+        if self._worker is None:
+            return
+        session = param.session
+        if param.auth_allowed:
+            self._proved(session, param.username)
+            return
+        name = _chosen(param.reply.avpairs)
+        if name == "no":
+            return
+        param.auth_allowed = 1
+        if session.walled_garden:
+            return
+        self._inmates[session.key] = Inmate(self._garden_named(name, session), was_refused=True)
+        self._flag(session)
+
+    @hookimpl
+    def radius_response(self, param: ParamRadiusResponse) -> None:
+        """garden=NAME: RADIUS lets the user in, but into that garden."""
+        session, name = param.session, param.value.strip()
+        if self._worker is None or param.key.casefold() != PAIR or name == "no":
+            return
+        garden = self._garden_named(name, session)
+        if session.walled_garden and session.key in self._inmates:
+            self._inmates[session.key].garden = garden
+        else:
+            self._inmates[session.key] = Inmate(garden)
+            self._flag(session)
+        if session.network_up_at:
+            self._trap(session)
+
+    @hookimpl
+    def new_session(self, param: ParamNewSession) -> None:
+        if param.session.walled_garden:
+            self._trap(param.session)
+
+    @hookimpl
+    def kill_session(self, param: ParamKillSession) -> None:
+        self._free(param.session)
+
+    # nsctl
+
+    @hookimpl
+    def control(self, param: ParamControl) -> PluginResult | None:
+        command = {"garden": self._garden, "ungarden": self._ungarden}.get((*param.argv, "")[0])
+        if command is None:
+            return None
+        if not param.iam_master or self._worker is None:
+            return PLUGIN_RET_NOTMASTER
+        try:
+            command(param.argv[1:])
+        except ControlError as error:
+            param.response = str(error).encode()
+            param.send_response = 1
+            return PLUGIN_RET_ERROR
+        param.send_response = 1
+        return PLUGIN_RET_STOP
+
+    def _garden(self, arguments: tuple[str, ...]) -> None:
+        """garden USER/SID"""
+        if len(arguments) != 1:
+            raise ControlError("requires username or session id")
+        session = self._session_of(arguments[0])
+        if session.walled_garden:
+            raise ControlError("already in walled garden")
+        self._inmates[session.key] = Inmate(self._gardens[""])
+        self._flag(session)
+        self._trap(session)
+
+    def _ungarden(self, arguments: tuple[str, ...]) -> None:
+        """ungarden SID [USER]"""
+        if len(arguments) not in (1, 2):
+            raise ControlError("requires session id and optional username")
+        if not _is_id(arguments[0]):
+            raise ControlError("session not found")
+        session = self._session_of(arguments[0])
+        if not session.walled_garden:
+            raise ControlError("not in walled garden")
+        self._release(session, (*arguments, "")[1])
+
+    def _session_of(self, text: str) -> "Session":
+        """The session of that id (`5` or `3/5`) or, when it is no id, of that user, if it has an
+        address and is not about to end."""
+        found = self._sessions_by_id(text) if _is_id(text) else self._api.sessions_by_user(text)
+        for session in found:
+            if session.ip and session.ending is None:
+                return session
+        raise ControlError("session not found")
+
+    def _sessions_by_id(self, text: str) -> "list[Session]":
+        try:
+            return [self._api.find_session(text)]
+        except LookupError:
+            return []
+
+    # What happens to a session
+
+    def _flag(self, session: "Session") -> None:
+        """Mark a session as trapped, whether it is known to accounting already or not."""
+        if session.ip:
+            self._api.set_garden(session, True)
+        else:
+            session.walled_garden = True
+
+    def _trap(self, session: "Session") -> None:
+        """Put the session's address into the set."""
+        if self._worker is None:
+            return
+        inmate = self._inmates.setdefault(session.key, Inmate(self._gardens[""]))
+        inmate.ip = session.ip
+        self._worker.change(session.ip, inmate.garden)
+        self._api.log.warning(
+            "garden user %s (%s)%s",
+            session.user,
+            IPv4Address(session.ip),
+            f" in {inmate.garden.name}" if inmate.garden.name else "",
+            extra=session.log_ids(),
+        )
+
+    def _free(self, session: "Session") -> None:
+        """Take the session's address out of the set."""
+        inmate = self._inmates.pop(session.key, None)
+        if inmate is not None and inmate.ip and self._worker is not None:
+            self._worker.change(inmate.ip, None)
+
+    def _release(self, session: "Session", user: str) -> None:
+        """Make a trapped session a normal one."""
+        self._free(session)
+        self._api.set_garden(session, False, user=user or None)
+        self._api.log.warning(
+            "ungarden user %s (%s)",
+            session.user,
+            IPv4Address(session.ip),
+            extra=session.log_ids(),
+        )
+
+    def _proved(self, session: "Session", user: str) -> None:
+        """A session whose first login was refused has now logged in rightly on the same link."""
+        inmate = self._inmates.get(session.key)
+        if inmate is None or not inmate.was_refused:
+            return
+        if not session.ip:
+            del self._inmates[session.key]
+            session.walled_garden = False
+        elif user.casefold() == session.user.casefold():
+            self._release(session, "")
+
+    def _garden_named(self, name: str, session: "Session") -> Garden:
+        garden = self._gardens.get("" if name == "yes" else name)
+        if garden is None:
+            self._api.log.error(
+                "RADIUS chose the garden %r, which plugins.toml does not have: using the one "
+                "without a name",
+                name,
+                extra=session.log_ids(),
+            )
+            return self._gardens[""]
+        return garden
+
+    # The kernel's side
+
+    @property
+    def _script(self) -> Path:
+        return self._api.config_directory / self._settings.build_garden
+
+    def _begin(self) -> None:
+        """Set up the rules and trap who has to be. Raises GardenError."""
+        log = self._api.log
+        firewall = Firewall(layout_of(self._settings), report=log.error)
+        worker = Worker(firewall, Connections(report=log.error), log)
+        has_script = self._script.is_file()
+        try:
+            worker.call(lambda: firewall.set_up(refill=has_script))
+        except TimeoutError as error:
+            worker.abandon()
+            raise GardenError("netfilter does not answer: another program holds it") from error
+        except BaseException:
+            worker.close()
+            raise
+        self._worker = worker
+        for session in list(self._api.sessions()):
+            if session.walled_garden and session.ip:
+                self._trap(session)
+        if has_script:
+            self._api.create_task(self._fill(), "build-garden")
+        else:
+            log.warning("there is no %s: nothing holds gardened users back", self._script)
+
+    def _look(self) -> None:
+        """Time to check the rules."""
+        if self._worker is not None and not self._is_filling:
+            self._api.create_task(self._check(self._worker), "garden-check")
+
+    async def _check(self, worker: Worker) -> None:
+        try:
+            has_lost_rules = await asyncio.wrap_future(worker.submit(worker.firewall.check))
+            if has_lost_rules and self._worker is worker and self._script.is_file():
+                await asyncio.wrap_future(worker.submit(worker.firewall.empty))
+                await self._fill()
+        except (NetfilterError, GardenError) as error:
+            self._api.log.error("the garden cannot be checked: %s", error)
+
+    async def _fill(self) -> None:
+        """Run build-garden, then open the gardens, which are closed until then."""
+        if self._is_filling:
+            return
+        self._is_filling = True
+        try:
+            await self._run_script()
+        finally:
+            self._is_filling = False
+        worker = self._worker
+        if worker is not None:
+            await asyncio.wrap_future(worker.submit(worker.firewall.open))
+
+    async def _run_script(self) -> None:
+        log, path, settings = self._api.log, self._script, self._settings
+        try:
+            outcome = await script.run(path, settings.mark_mask, settings.build_timeout)
+        except OSError as error:
+            log.error("%s cannot be run: %s", path, error)
+            return
+        for line in outcome.lines:
+            log.warning("%s: %s", path.name, line)
+        if outcome.timed_out:
+            log.error("%s was killed: it took over %g s", path, settings.build_timeout)
+        elif outcome.status:
+            log.error("%s ended with status %d", path, outcome.status)
+        else:
+            log.info("%s has filled the garden", path)
+
+
+def _chosen(pairs: Iterable[tuple[str, str]]) -> str:
+    """The garden that RADIUS names in a reply; "" when it names none."""
+    return next((value.strip() for key, value in pairs if key.casefold() == PAIR), "")
+
+
+def _is_id(text: str) -> bool:
+    tunnel, slash, session = text.rpartition("/")
+    return session.isascii() and session.isdigit() and (tunnel.isdigit() if slash else True)

@@ -1,0 +1,89 @@
+"""A process that has the garden loaded, in place of the daemon: it can be killed.
+
+    python host.py DIRECTORY
+
+It prints `ready`, obeys lines on stdin (`trap 10.0.0.1`, `free 10.0.0.1`, `quit`), and answers each
+with `done`. What the plugin logs goes to stderr.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from l2tpns_core.plugins import ParamKillSession, ParamNewSession
+from l2tpns_core.session import Session, SessionState
+from l2tpns_plugins_garden import GardenPlugin
+from l2tpns_plugins_garden.settings import NamedGarden, Settings
+
+
+class HostApi:
+    """The part of PluginApi that the garden uses."""
+
+    is_master = True
+    log = logging.LoggerAdapter(logging.getLogger("garden"), {})
+
+    def __init__(self, directory: Path) -> None:
+        self.config_directory = directory
+        self.settings = Settings(check_interval=0.1, gardens={"unpaid": NamedGarden()})
+        self.live: dict[str, Session] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def sessions(self) -> Iterator[Session]:
+        return iter(self.live.values())
+
+    def drop(self, session: Session, reason: str) -> None:
+        self.live.pop(str(IPv4Address(session.ip)))
+
+    def set_garden(self, session: Session, trapped: bool, *, user: str | None = None) -> None:
+        session.walled_garden = trapped
+
+    def create_task(self, coroutine: Coroutine[object, object, None], name: str = "") -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)  # type: ignore[arg-type]
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def every(self, seconds: float, function: Callable[[], None]) -> None:
+        async def repeat() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                function()
+
+        self.create_task(repeat())
+
+
+async def main(directory: Path) -> None:
+    api = HostApi(directory)
+    plugin = GardenPlugin(api)  # type: ignore[arg-type]
+    plugin.plugin_init()
+    await asyncio.gather(*(task for task in api.tasks if task.get_name() == "build-garden"))
+    print("ready", flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        command, _, address = line.strip().partition(" ")
+        if command == "quit":
+            break
+        obey(api, plugin, command, address)
+        print("done", flush=True)
+    for task in list(api.tasks):
+        task.cancel()
+    plugin.plugin_done()
+    print("done", flush=True)
+
+
+def obey(api: HostApi, plugin: GardenPlugin, command: str, address: str) -> None:
+    if command == "trap":
+        session = Session(1, len(api.live) + 1, 1, 1, 0.0, None, "")
+        session.ip, session.walled_garden = int(IPv4Address(address)), True
+        session.state, session.user = SessionState.NETWORK, "alice"
+        api.live[address] = session
+        plugin.new_session(ParamNewSession(t=1, s=session.session_id, session=session))
+    else:
+        session = api.live.pop(address)
+        plugin.kill_session(ParamKillSession(t=1, s=session.session_id, session=session))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    asyncio.run(main(Path(sys.argv[1])))
