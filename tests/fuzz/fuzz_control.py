@@ -50,7 +50,7 @@ class OneSession:
         assert 0 <= port < 1 << 16
 
 
-DISPATCHER = Dispatcher(OneSession(), PluginManager(object()))
+DISPATCHER = Dispatcher(OneSession(), PluginManager())
 
 
 def one_input(data: bytes) -> None:

@@ -3,21 +3,25 @@
 Run by test_distributions.py with the directory of the sample distributions on its path.
 """
 
+import asyncio
 import json
 import logging
 import sys
-from typing import Any
+from typing import Any, cast
 
 from l2tpns_core.plugins import ParamKillSession, ParamNewSession, ParamPreAuth, ParamTimer
 from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.manager import PluginManager
+from l2tpns_core.plugins.scope import PluginScope
+from l2tpns_core.plugins.watch import Watch
 
 
 class Api:
     """What the sample plugins are given."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self.notes: list[str] = []
+        self.scope = PluginScope(name, asyncio.new_event_loop(), Watch())
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -27,8 +31,8 @@ class Host:
     """The commands, one method each."""
 
     def __init__(self) -> None:
-        self._api = Api()
-        self._manager = PluginManager(self._api)
+        self._api = Api("samples")
+        self._manager = PluginManager(lambda name, plugin_class: cast(Any, self._api))
 
     def load(self, name: str) -> object:
         plugin = self._manager.load(name)

@@ -99,7 +99,7 @@ class World:
         self.plane = RecordingPlane()
         self.radius = MemoryRadius()
         self.routes = MemoryRoutes()
-        self.plugins = PluginManager(object())
+        self.plugins = PluginManager()
         self._noise = 0
         self.lns = Lns(
             self.config,

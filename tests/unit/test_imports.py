@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "session": {"l2tp", "ppp", "timers"},
     # the parts, which do not know each other
     "config": {"observe"},
-    "plugins": {"session", "radius.model", "l2tp"},
+    "plugins": {"session", "radius.model", "l2tp", "dataplane.plane"},
     "radius": {"radius.model", "observe", "timers"},
     "dataplane": {"dataplane.plane", "l2tp", "timers", "observe"},
     "net": {"observe"},
@@ -59,7 +59,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "control": {"session", "config", "plugins", "observe"},
     # what the daemon gives the operator's commands to work on
-    "console": {"config", "lns", "radius", "dataplane", "observe"},
+    "console": {"config", "lns", "plugins", "radius", "dataplane", "observe"},
+    # what the daemon gives plugins to work on
+    "plugin_host": {"lns", "plugins"},
     # the other side of the wire, written apart so that a mistake does not cancel itself out
     "lab": {"timers"},
 }

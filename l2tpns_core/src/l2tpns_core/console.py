@@ -22,6 +22,7 @@ from l2tpns_core.observe.counters import (
     TrafficTotals,
     counters_of,
 )
+from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
 
 
@@ -71,6 +72,20 @@ class Console:
 
     def plugin_names(self) -> Sequence[str]:
         return [plugin.name for plugin in self.lns.plugins.loaded()]
+
+    @property
+    def plugins(self) -> PluginManager:
+        return self.lns.plugins
+
+    def load_plugin(self, name: str) -> str:
+        """Load an installed plugin; returns the line to print. Raises PluginError."""
+        plugin = self.plugins.load(name)
+        return f"Plugin {name} loaded ({plugin.distribution} {plugin.version})"
+
+    def remove_plugin(self, name: str) -> str:
+        """Unload a plugin; returns the line to print. Raises PluginError."""
+        self.plugins.unload(name)
+        return f"Plugin {name} removed"
 
     def set_directive(self, name: str, text: str) -> str:
         """Set a directive of the running configuration; returns the line to print. Raises

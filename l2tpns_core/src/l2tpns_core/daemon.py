@@ -22,6 +22,8 @@ from l2tpns_core.config.directives import DIRECTIVES, ActsAt, Config
 from l2tpns_core.config.pool import PoolFile, load_pool
 from l2tpns_core.config.startup_config import LoadResult, load
 from l2tpns_core.console import Console
+from l2tpns_core.control.dispatch import Dispatcher
+from l2tpns_core.control.server import ControlServer
 from l2tpns_core.dataplane.icmp_socket import IcmpSocket
 from l2tpns_core.dataplane.plane import Nobody, PacketHook
 from l2tpns_core.dataplane.tun import PlaneOptions, UserPlane
@@ -33,8 +35,9 @@ from l2tpns_core.net import garp
 from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
 from l2tpns_core.net.tun_device import TunDevice
-from l2tpns_core.observe.counters import speed_line
+from l2tpns_core.observe.counters import counters_of, speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
+from l2tpns_core.plugin_host import PluginHost
 from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
 from l2tpns_core.plugins.manager import PluginManager
@@ -148,7 +151,7 @@ class Daemon:
         config = self.running
         pool_file = self._read_pool()
         write_pid_file(config.pid_file, stack)
-        self.plugins = PluginManager(None)
+        self.plugins = PluginManager()
         self.radius = RadiusClient(radius_config(config), loop)
         stack.callback(self.radius.close)
         self._l2tp_socket = open_l2tp_socket(config, stack)
@@ -158,11 +161,13 @@ class Daemon:
         self.console = Console(
             self.lns, self.radius, self.plane.plane_counters, loaded.config, self.apply
         )
-        self.plugins.api = self.lns
+        self._host = PluginHost(self.lns, self.plugins, loop, self.config_path.parent)
         stack.callback(self.plugins.close)
         self.plugins.on_change = self._connect_packet_hooks
+        self._host.report_unused()
         self._load_plugins(loaded.plugins)
         self.plugins.become_master(ParamBecomeMaster())  # alone, this is a cluster of one
+        self._open_control(loop, stack)
         server = CliServer(self.console, config.cli_socket)
         try:
             await server.start()
@@ -254,6 +259,28 @@ class Daemon:
         self.lns.plane = TracedPlane(self.plane, self.lns.tunnel_of) if traced else self.plane
         self.plane.events = TracedEvents(self.lns) if traced else self.lns
 
+    def _open_control(
+        self, loop: asyncio.AbstractEventLoop, stack: contextlib.AsyncExitStack
+    ) -> None:
+        """The socket for nsctl."""
+        config = self.running
+        self._control = ControlServer(
+            Dispatcher(self.lns, self.plugins),
+            secret=config.nsctl_secret,
+            clock=loop.time,
+            wall=time.time,
+        )
+        address, port = str(config.nsctl_bind_address), config.nsctl_port
+        try:
+            self._control.open(loop, address, port)
+        except OSError as error:
+            raise StartError(
+                f"cannot bind UDP {address}:{port} for nsctl: {error.strerror} "
+                "(see nsctl_bind_address and nsctl_port)"
+            ) from error
+        stack.callback(self._control.close)
+        self.console.counters.add("nsctl", lambda: counters_of(self._control.counters))
+
     def _load_plugins(self, names: list[str]) -> None:
         for name in names:
             try:
@@ -303,6 +330,7 @@ class Daemon:
             self.apply(config)
             self.console.config = config
             self._follow_plugins(loaded.plugins)
+            self._host.reload_settings()
             pool_file = self._read_pool()
             if pool_file.readable:
                 self._take_pool(pool_file)
@@ -324,6 +352,8 @@ class Daemon:
         self.radius.reconfigure(radius_config(self.running))
         self.plane.configure(plane_options(self.running))
         self.lns.configure(self.running)
+        self._host.configure()
+        self._control.configure(self.running.nsctl_secret)
         self._connect_plane()
 
     def _follow_plugins(self, wanted: list[str]) -> None:

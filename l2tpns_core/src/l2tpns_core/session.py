@@ -150,6 +150,7 @@ class Session:
     ending: "Ending | None" = None
     """Why the session ends; set once, first reason wins."""
     plugin_data: dict[str, object] | None = None
+    """What plugins keep with the session, each under its own name; gone when it is unloaded."""
 
     @property
     def key(self) -> int:

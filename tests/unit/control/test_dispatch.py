@@ -56,7 +56,7 @@ class Desk:
     def __init__(self, *plugins: object, cluster: Cluster | None = None) -> None:
         self.lns = FakeLns()
         self.lns.add()
-        self.plugins = PluginManager(object())
+        self.plugins = PluginManager()
         for number, plugin in enumerate(plugins):
             self.plugins.register(f"p{number}", plugin)
         self.dispatcher = Dispatcher(self.lns, self.plugins, cluster)

@@ -26,7 +26,7 @@ class Desk:
         self.lns = FakeLns()
         self.lns.add()
         self.server = ControlServer(
-            Dispatcher(self.lns, PluginManager(object())),
+            Dispatcher(self.lns, PluginManager()),
             secret=secret,
             clock=lambda: self.now,
             wall=lambda: 1_790_000_000.0 + self.now,

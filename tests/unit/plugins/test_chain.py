@@ -17,8 +17,8 @@ from l2tpns_core.plugins import (
     PluginResult,
     hookimpl,
 )
-from l2tpns_core.plugins.chain import REPORTS_IN_FULL
 from l2tpns_core.plugins.manager import PluginManager
+from l2tpns_core.plugins.watch import REPORTS_IN_FULL
 
 TIMER = ParamTimer(time_now=1)
 
@@ -39,7 +39,7 @@ class Recorder:
 
 def manager_of(**answers: object) -> tuple[PluginManager, list[str]]:
     """Plugins by name in load order, each with what its timer hook returns."""
-    manager, calls = PluginManager(object()), list[str]()
+    manager, calls = PluginManager(), list[str]()
     for name, answer in answers.items():
         given = cast("Callable[[], object]", answer) if callable(answer) else _returns(answer)
         manager.register(name, Recorder(name, calls, given))
@@ -154,7 +154,7 @@ def test_changes_reach_the_next_plugin_and_the_caller() -> None:
         def pre_auth(self, param: ParamPreAuth) -> None:
             self.seen = param.username
 
-    manager, checks = PluginManager(object()), Checks()
+    manager, checks = PluginManager(), Checks()
     manager.register("sets", SetsFields({"username": "bob", "continue_auth": 0}))
     manager.register("checks", checks)
     param = pre_auth()
@@ -169,7 +169,7 @@ def test_changes_reach_the_next_plugin_and_the_caller() -> None:
 def test_a_field_of_the_wrong_type_gets_its_old_value_back(
     fields: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    manager, param = PluginManager(object()), pre_auth()
+    manager, param = PluginManager(), pre_auth()
     manager.register("a", SetsFields(fields))
     assert manager.pre_auth(param) is PluginResult.OK
     assert param == pre_auth()
@@ -179,7 +179,7 @@ def test_a_field_of_the_wrong_type_gets_its_old_value_back(
 
 
 def test_what_a_hook_set_before_it_raised_is_undone() -> None:
-    manager, param = PluginManager(object()), pre_auth()
+    manager, param = PluginManager(), pre_auth()
     manager.register("a", SetsFields({"username": "half", "continue_auth": 0}, ValueError("later")))
     manager.pre_auth(param)
     assert param == pre_auth()
@@ -191,7 +191,7 @@ def test_radius_account_keeps_what_was_appended() -> None:
         def radius_account(self, param: ParamRadiusAccount) -> None:
             param.packet.append(("Cisco-AVPair", "throttle=yes"))
 
-    manager, packet = PluginManager(object()), list[tuple[str, object]]()
+    manager, packet = PluginManager(), list[tuple[str, object]]()
     manager.register("a", Appends())
     manager.radius_account(ParamRadiusAccount(t=1, s=2, session=cast("Any", None), packet=packet))
     assert packet == [("Cisco-AVPair", "throttle=yes")]

@@ -18,7 +18,7 @@ from l2tpns_core.l2tp.codes import StopResult
 from l2tpns_core.l2tp.endpoint import Endpoint
 from l2tpns_core.l2tp.tunnel import Tunnel
 from l2tpns_core.lns import garden
-from l2tpns_core.lns.accounting import Accounting
+from l2tpns_core.lns.accounting import Accounting, identity_of
 from l2tpns_core.lns.backlog import Backlog
 from l2tpns_core.lns.cleanup import Cleanup
 from l2tpns_core.lns.limits import Limits
@@ -31,7 +31,7 @@ from l2tpns_core.lns.tunnels import TunnelEvents
 from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.ppp.link import Phase
-from l2tpns_core.radius.model import Authenticator
+from l2tpns_core.radius.model import AccessReply, AccessRequest, Authenticator, PapCredentials
 from l2tpns_core.session import Ending, Session, SessionState, TerminateCause, session_key
 from l2tpns_core.timers import Timer, TimerQueue
 
@@ -93,6 +93,7 @@ class Lns:
         self._doomed = Backlog(self.timers, self._execute)
         self._stale = Backlog(self.timers, self._reinstall)
         self._stranded = Backlog(self.timers, self._route_if_uncovered)
+        self._remembering = Backlog(self.timers, _forget_plugin_data)
         self.on_rest: Callable[[], None] | None = None
         """Told that nothing is left, after shut_down()."""
 
@@ -140,6 +141,9 @@ class Lns:
     def sessions_of_user(self, user: str) -> list[Session]:
         return self.tables.of_user(user)
 
+    def session_by_id(self, session_id: int) -> Session | None:
+        return self.tables.by_id(session_id)
+
     def session_by_ip(self, ip: int) -> Session | None:
         return self.tables.by_ip(ip)
 
@@ -179,6 +183,25 @@ class Lns:
         if session.link is not None and session.state is not SessionState.ENDED:
             self.install(session)
 
+    def ask_radius(
+        self, session: Session, user: str, password: str, done: Callable[[AccessReply], None]
+    ) -> int:
+        """Send an Access-Request about a session that is not its login; return a handle for
+        cancel_radius()."""
+        identity = identity_of(session)
+        identity.user = user
+        credentials = PapCredentials(password.encode("utf-8", "surrogateescape"))
+        name = user.encode("utf-8", "surrogateescape")
+        return self.radius.authenticate(AccessRequest(identity, name, credentials), done)
+
+    def cancel_radius(self, handle: int) -> None:
+        self.radius.cancel(handle)
+
+    def forget_plugin(self, name: str) -> None:
+        """Drop what a plugin that was unloaded has left on sessions."""
+        remembering = [session for session in self.sessions.values() if session.plugin_data]
+        self._remembering.add(((session, name) for session in remembering), self.clock())
+
     def set_garden(self, session: Session, trapped: bool, user: str | None = None) -> None:
         """Put a session into the walled garden, or make it a normal one under a name that may be
         another (see lns.garden). What traps its packets is not done here."""
@@ -209,6 +232,11 @@ class Lns:
             self.end_now(session, ending, now)
         self._flush(now)
         return len(self.sessions)
+
+    @property
+    def is_master(self) -> bool:
+        """Whether this node decides. Alone, it is a cluster of one."""
+        return True
 
     @property
     def at_rest(self) -> bool:
@@ -525,6 +553,12 @@ class Lns:
             if draining and (deadline is None or entry.drain_ends_at < deadline):
                 deadline = entry.drain_ends_at
             self.timers.set(entry.timer, deadline)
+
+
+def _forget_plugin_data(remembered: tuple[Session, str], now: float) -> None:
+    session, plugin = remembered
+    if session.plugin_data is not None:
+        session.plugin_data.pop(plugin, None)
 
 
 def _snoop_target(session: Session) -> Peer | None:

@@ -98,6 +98,9 @@ class SessionTable:
         """The sessions logged in under a name; upper and lower case are the same user."""
         return list(self._by_user.get(_folded(user), {}).values())
 
+    def by_id(self, session_id: int) -> Session | None:
+        return self._by_id.get(session_id)
+
     def by_ip(self, ip: int) -> Session | None:
         return self._by_ip.get(ip)
 

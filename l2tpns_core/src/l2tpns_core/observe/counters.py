@@ -119,6 +119,10 @@ class CounterBoard:
         self.reset_time = wall()
         """Unix time of the last clear()."""
 
+    def add(self, group: str, read: Callable[[], Mapping[str, int]]) -> None:
+        """Have one more group of named values."""
+        self._groups[group] = read
+
     def traffic(self) -> TrafficTotals:
         """Both sides since the last clear()."""
         now = self._traffic()

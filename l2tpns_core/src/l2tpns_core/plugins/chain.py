@@ -4,38 +4,20 @@ A plugin that raises, or that leaves something impossible behind, has failed: th
 counted, and the chain goes on with the next plugin.
 """
 
-import logging
+import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from l2tpns_core.plugins.api import PluginApi
 from l2tpns_core.plugins.events import Param, PluginResult
-
-log = logging.getLogger("l2tpns.plugins")
-
-REPORTS_IN_FULL: Final = 5
-"""So many failures of a hook are logged each on its own, with a traceback."""
-REPORT_INTERVAL_S: Final = 60.0
-"""After those, one failure in this time is logged: a hook that fails for each packet does not fill
-the disk."""
+from l2tpns_core.plugins.watch import HookStatistics, Watch
 
 _RESULTS: Final[dict[object, PluginResult]] = {
     None: PluginResult.OK,
     **{int(result): result for result in PluginResult},
 }
-
-
-@dataclass(slots=True)
-class HookStatistics:
-    """What one hook of one plugin has done since the plugin was loaded."""
-
-    calls: int = 0
-    errors: int = 0
-    """Calls that raised or left something impossible behind."""
-    seconds: float = 0.0
-    """Time spent in the hook."""
-    next_report_at: float = 0.0
 
 
 class HookError(Exception):
@@ -54,8 +36,15 @@ class LoadedPlugin:
     version: str = ""
     statistics: dict[str, HookStatistics] = field(default_factory=dict)
     """By event; the keys are the events that it listens to."""
+    api: PluginApi | None = None
+    """What it was given, if it was made here."""
     is_loaded: bool = True
     """False once it was unloaded, which a hook may do while a chain runs."""
+
+    @property
+    def background(self) -> HookStatistics | None:
+        """What its tasks and timers have done; None for a plugin without an api."""
+        return None if self.api is None else self.api.scope.statistics
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,12 +59,25 @@ class Step:
 class Chain:
     """The hooks of one event in load order. Built anew for each load and unload."""
 
-    __slots__ = ("_changeable", "_steps", "event")
+    __slots__ = ("_changeable", "_steps", "_watch", "event")
 
-    def __init__(self, event: str, param_class: type[Param], steps: Iterable[Step]) -> None:
+    def __init__(
+        self,
+        event: str,
+        param_class: type[Param],
+        steps: Iterable[Step],
+        watch: Watch | None = None,
+    ) -> None:
         self.event = event
+        self._watch = watch or Watch()
         self._changeable = tuple(param_class.CHANGEABLE.items())
         self._steps = tuple(steps)
+
+    def of(self, plugin: LoadedPlugin) -> "Chain | None":
+        """The part of the chain that is one plugin's."""
+        own = copy.copy(self)
+        own._steps = tuple(step for step in self._steps if step.plugin is plugin)
+        return own if own._steps else None
 
     def run(self, param: Param) -> PluginResult:
         """Call the hooks until one returns anything but OK; return what ended the chain."""
@@ -94,10 +96,13 @@ class Chain:
             except (Exception, SystemExit) as error:  # noqa: BLE001  (border: not our code)
                 for (name, _), value in zip(changeable, kept, strict=True):
                     setattr(param, name, value)
-                self._report(step, error, started_at)
+                self._watch.failed(step.plugin.name, self.event, statistics, error)
                 continue
             finally:
-                statistics.seconds += clock() - started_at
+                spent = clock() - started_at
+                statistics.seconds += spent
+                if spent > self._watch.slow_s:
+                    self._watch.was_slow(step.plugin.name, self.event, statistics, spent)
             if result is not PluginResult.OK:
                 return result
         return PluginResult.OK
@@ -107,22 +112,6 @@ class Chain:
             value = getattr(param, name)
             if not isinstance(value, kind):
                 raise HookError(f"set {name} to {type(value).__name__}, not {kind.__name__}")
-
-    def _report(self, step: Step, error: BaseException, now: float) -> None:
-        statistics = step.statistics
-        statistics.errors += 1
-        if statistics.errors > REPORTS_IN_FULL and now < statistics.next_report_at:
-            return
-        statistics.next_report_at = now + REPORT_INTERVAL_S
-        log.error(
-            "plugin %s failed in %s, failure %d: %s: %s",
-            step.plugin.name,
-            self.event,
-            statistics.errors,
-            type(error).__name__,
-            error,
-            exc_info=error if statistics.errors <= REPORTS_IN_FULL else None,
-        )
 
 
 def _result_of(returned: object) -> PluginResult:

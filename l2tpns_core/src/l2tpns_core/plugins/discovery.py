@@ -68,8 +68,8 @@ def find(name: str) -> AvailablePlugin:
     )
 
 
-def instantiate(plugin: AvailablePlugin, api: object) -> object:
-    """Import a plugin's class and make an instance of it with the api. Raises PluginError."""
+def import_class(plugin: AvailablePlugin) -> type:
+    """Import a plugin's class, and see that it fits. Raises PluginError."""
     try:
         loaded = plugin.entry_point.load()
     except (Exception, SystemExit) as error:
@@ -82,13 +82,18 @@ def instantiate(plugin: AvailablePlugin, api: object) -> object:
             f"{plugin}: its entry point {plugin.entry_point.value} must name a class, "
             f"not a {type(loaded).__name__}"
         )
-    factory: Callable[[object], object] = loaded
-    _check_version(plugin, getattr(loaded, "api_version", None))
+    check_version(str(plugin), plugin.distribution, loaded)
+    return loaded
+
+
+def instantiate(label: str, plugin_class: type, api: object) -> object:
+    """Make an instance of a plugin's class with the api. Raises PluginError."""
+    make: Callable[[object], object] = plugin_class
     try:
-        return factory(api)
+        return make(api)
     except (Exception, SystemExit) as error:
         raise PluginError(
-            f"{plugin} cannot be started: {loaded.__name__}(api) raised {describe(error)}"
+            f"{label} cannot be started: {plugin_class.__name__}(api) raised {describe(error)}"
         ) from error
 
 
@@ -97,16 +102,18 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
-def _check_version(plugin: AvailablePlugin, version: object) -> None:
+def check_version(label: str, distribution: str, plugin_class: type) -> None:
+    """See that a plugin was written for this API. Raises PluginError."""
+    version = getattr(plugin_class, "api_version", None)
     if version == PLUGIN_API_VERSION:
         return
     if not isinstance(version, int):
         raise PluginError(
-            f"{plugin} does not say which plugin API it was written for: "
+            f"{label} does not say which plugin API it was written for: "
             f"its class needs `api_version = {PLUGIN_API_VERSION}`"
         )
-    outdated = plugin.distribution if version < PLUGIN_API_VERSION else "l2tpns-core"
+    outdated = distribution if version < PLUGIN_API_VERSION else "l2tpns-core"
     raise PluginError(
-        f"{plugin} was written for plugin API {version}, this is {PLUGIN_API_VERSION}: "
+        f"{label} was written for plugin API {version}, this is {PLUGIN_API_VERSION}: "
         f"upgrade {outdated} with pip"
     )

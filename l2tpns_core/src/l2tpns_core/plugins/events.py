@@ -243,3 +243,14 @@ class ParamNewSessionMaster(SessionParam):
     t: int
     s: int
     session: "Session"
+
+
+@dataclass(slots=True)
+class ParamSettingsChanged(Param):
+    """plugins.toml was read again, and has something else for this plugin. Only the plugin that is
+    concerned is told."""
+
+    settings: object
+    """The new settings, which `api.settings` has already."""
+    previous: object
+    """Those that were in force."""

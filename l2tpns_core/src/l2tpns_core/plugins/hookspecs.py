@@ -22,6 +22,7 @@ from l2tpns_core.plugins.events import (
     ParamRadiusAccount,
     ParamRadiusReset,
     ParamRadiusResponse,
+    ParamSettingsChanged,
     ParamTimer,
     PluginResult,
 )
@@ -91,6 +92,10 @@ class Hooks:
     @hookspec
     def new_session_master(self, param: ParamNewSessionMaster) -> PluginResult | None:
         """For each session of a new master."""
+
+    @hookspec
+    def settings_changed(self, param: ParamSettingsChanged) -> PluginResult | None:
+        """When plugins.toml has new settings for this plugin."""
 
 
 def _param_classes() -> dict[str, type[Param]]:

@@ -14,7 +14,8 @@ from typing import Literal
 import pluggy
 
 from l2tpns_core.plugins import discovery
-from l2tpns_core.plugins.chain import Chain, HookStatistics, LoadedPlugin, Step
+from l2tpns_core.plugins.api import PluginApi
+from l2tpns_core.plugins.chain import Chain, LoadedPlugin, Step
 from l2tpns_core.plugins.discovery import AvailablePlugin, PluginError, describe
 from l2tpns_core.plugins.events import (
     Param,
@@ -30,10 +31,13 @@ from l2tpns_core.plugins.events import (
     ParamRadiusAccount,
     ParamRadiusReset,
     ParamRadiusResponse,
+    ParamSettingsChanged,
     ParamTimer,
     PluginResult,
 )
 from l2tpns_core.plugins.hookspecs import EVENTS, PROJECT, Hooks
+from l2tpns_core.plugins.settings import SettingsTables
+from l2tpns_core.plugins.watch import HookStatistics, Watch
 
 log = logging.getLogger("l2tpns.plugins")
 
@@ -51,19 +55,27 @@ EventName = Literal[
     "control",
     "become_master",
     "new_session_master",
+    "settings_changed",
 ]
 
 LIFECYCLE = ("plugin_init", "plugin_done")
 """Methods that a plugin may have beside its hooks: run once after loading, once after unloading."""
 
 
-class PluginManager:
-    """The plugins of one daemon. `api` is what their classes are instantiated with."""
+MakeApi = Callable[[str, type], PluginApi]
+"""(name of a plugin, its class) -> what it is instantiated with. Raises PluginError."""
 
-    def __init__(self, api: object) -> None:
-        self.api = api
+
+class PluginManager:
+    """The plugins of one daemon. `make_api` may also be set before the first one is loaded."""
+
+    def __init__(self, make_api: MakeApi | None = None) -> None:
+        self.make_api = make_api
+        self.watch = Watch()
         self.on_change: Callable[[], None] | None = None
         """Called after each load and unload: who listens to what may be different now."""
+        self.on_unload: Callable[[str], None] | None = None
+        """Told the name of a plugin that is gone."""
         self._plugins: dict[str, LoadedPlugin] = {}
         self._chains: dict[str, Chain] = {}
 
@@ -74,17 +86,23 @@ class PluginManager:
         changed."""
         self._refuse_twice(name)
         found = discovery.find(name)
-        instance = discovery.instantiate(found, self.api)
-        return self._add(LoadedPlugin(name, instance, found.distribution, found.version))
+        plugin = self._instantiate(name, str(found), discovery.import_class(found))
+        plugin.distribution, plugin.version = found.distribution, found.version
+        return self._add(plugin)
 
-    def register(self, name: str, instance: object) -> LoadedPlugin:
-        """Load a plugin that is no distribution but an object at hand. Raises PluginError."""
+    def register(self, name: str, plugin: object) -> LoadedPlugin:
+        """Load a plugin that is no distribution but a class at hand, or an object that needs no
+        api. Raises PluginError."""
         self._refuse_twice(name)
-        return self._add(LoadedPlugin(name, instance))
+        if not isinstance(plugin, type):
+            return self._add(LoadedPlugin(name, plugin))
+        label = f'plugin "{name}"'
+        discovery.check_version(label, name, plugin)
+        return self._add(self._instantiate(name, label, plugin))
 
     def unload(self, name: str) -> None:
-        """Take a plugin out of every chain, then run its plugin_done(). Raises PluginError when no
-        such plugin is loaded; a plugin_done() that fails is only logged."""
+        """Take a plugin out of every chain, run its plugin_done(), end what it has running. Raises
+        PluginError when no such plugin is loaded; a plugin_done() that fails is only logged."""
         plugin = self._plugins.get(name)
         if plugin is None:
             listed = ", ".join(self._plugins) or "none"
@@ -95,6 +113,7 @@ class PluginManager:
             _run_lifecycle(plugin, "plugin_done")
         except (Exception, SystemExit):  # border: not our code
             log.exception("plugin %s failed in plugin_done", name)
+        self._end(plugin)
         log.warning("plugin %s unloaded", name)
 
     def close(self) -> None:
@@ -102,6 +121,21 @@ class PluginManager:
         for name in reversed(list(self._plugins)):
             if name in self._plugins:  # a plugin_done() may unload others
                 self.unload(name)
+
+    def take_settings(self, tables: SettingsTables) -> None:
+        """Give each plugin the settings that it has in a file that was read again, and tell those
+        for whom they are others. What cannot be used is logged and changes nothing."""
+        for plugin in list(self._plugins.values()):
+            if plugin.api is None or not plugin.is_loaded:
+                continue
+            schema = getattr(type(plugin.instance), "Settings", None)
+            try:
+                settings = tables.of(plugin.name, schema)
+            except PluginError as error:
+                log.error("%s; plugin %s keeps its settings", error, plugin.name)
+                continue
+            if settings != plugin.api.settings:
+                self._tell_settings(plugin, plugin.api, settings)
 
     # What is there
 
@@ -158,6 +192,38 @@ class PluginManager:
     def new_session_master(self, param: ParamNewSessionMaster) -> PluginResult:
         return self._run("new_session_master", param)
 
+    def _tell_settings(self, plugin: LoadedPlugin, api: PluginApi, settings: object) -> None:
+        chain = self._chains.get("settings_changed")
+        own = chain.of(plugin) if chain is not None else None
+        previous, api.settings = api.settings, settings
+        if own is None:
+            log.warning(
+                "plugin %s has other settings now: if they do not show, load it anew", plugin.name
+            )
+            return
+        if own.run(ParamSettingsChanged(settings, previous)).succeeded:
+            log.warning("plugin %s has taken its new settings", plugin.name)
+            return
+        api.settings = previous
+        log.error("plugin %s refused its new settings and keeps the old ones", plugin.name)
+
+    def _instantiate(self, name: str, label: str, plugin_class: type) -> LoadedPlugin:
+        if self.make_api is None:
+            raise PluginError(f"{label} cannot be started here: there is no LNS for it")
+        api = self.make_api(name, plugin_class)
+        try:
+            return LoadedPlugin(name, discovery.instantiate(label, plugin_class, api), api=api)
+        except PluginError:
+            api.scope.close()
+            raise
+
+    def _end(self, plugin: LoadedPlugin) -> None:
+        """End what a plugin has running, once it is in no chain any more."""
+        if plugin.api is not None:
+            plugin.api.scope.close()
+        if self.on_unload is not None:
+            self.on_unload(plugin.name)
+
     def _run(self, event: EventName, param: Param) -> PluginResult:
         chain = self._chains.get(event)
         return PluginResult.OK if chain is None else chain.run(param)
@@ -167,16 +233,20 @@ class PluginManager:
             raise PluginError(f'plugin "{name}" is loaded already: remove it first to start anew')
 
     def _add(self, plugin: LoadedPlugin) -> LoadedPlugin:
-        _check_methods(plugin)
-        _compile({**self._plugins, plugin.name: plugin})
-        _init(plugin)
-        self._refuse_twice(plugin.name)  # its plugin_init() may load plugins too
-        self._swap({**self._plugins, plugin.name: plugin})
+        try:
+            _check_methods(plugin)
+            _compile({**self._plugins, plugin.name: plugin}, self.watch)
+            _init(plugin)
+            self._refuse_twice(plugin.name)  # its plugin_init() may load plugins too
+            self._swap({**self._plugins, plugin.name: plugin})
+        except PluginError:
+            self._end(plugin)
+            raise
         log.warning("plugin %s loaded", " ".join(filter(None, (plugin.name, plugin.version))))
         return plugin
 
     def _swap(self, plugins: dict[str, LoadedPlugin]) -> None:
-        self._chains = _compile(plugins)  # raises before anything has changed
+        self._chains = _compile(plugins, self.watch)  # raises before anything has changed
         self._plugins = plugins
         if self.on_change is not None:
             self.on_change()
@@ -196,7 +266,7 @@ def _check_methods(plugin: LoadedPlugin) -> None:
             raise PluginError(f'plugin "{plugin.name}": {name} must be a plain function')
 
 
-def _compile(plugins: dict[str, LoadedPlugin]) -> dict[str, Chain]:
+def _compile(plugins: dict[str, LoadedPlugin], watch: Watch) -> dict[str, Chain]:
     """The chains of the events that have listeners. Raises PluginError."""
     registry = pluggy.PluginManager(PROJECT)
     registry.add_hookspecs(Hooks)
@@ -217,7 +287,7 @@ def _compile(plugins: dict[str, LoadedPlugin]) -> dict[str, Chain]:
         impls.sort(key=lambda impl: order[impl.plugin_name])
         if impls:
             steps = [_step(event, impl, plugins[impl.plugin_name]) for impl in impls]
-            chains[event] = Chain(event, param_class, steps)
+            chains[event] = Chain(event, param_class, steps, watch)
     return chains
 
 
