@@ -124,6 +124,30 @@ class Firewall:
             self._apply(refill=False)
         return bool(emptied)
 
+    def rearrange(self, layout: Layout, *, refill: bool) -> None:
+        """Have other gardens from now on. Who is trapped stays trapped: in the garden of the same
+        name, else in the one without a name. With `refill` as for set_up(). Raises NetfilterError
+        or GardenError with nothing changed."""
+        before = (self.layout, self.members, self._counts, self._is_open)
+        by_name = {garden.name: garden for garden in layout.gardens}
+        self.layout, self._counts = layout, {}
+        self.members = {
+            ip: by_name.get(garden.name, by_name[""]) for ip, garden in self.members.items()
+        }
+        self._is_open = self._is_open and not refill
+        gone = [garden for garden in before[0].gardens if garden.name not in by_name]
+
+        def messages(found: RuleSet) -> Iterator[bytes]:
+            yield from self._everything(found, refill=refill)
+            for garden in gone:
+                yield from self._farewell_of(garden, found, [], emptied=refill)
+
+        try:
+            self._transact(messages)
+        except BaseException:
+            self.layout, self.members, self._counts, self._is_open = before
+            raise
+
     def tear_down(self, *, emptied: bool) -> list[str]:
         """Take away what is ours, with all members. With `emptied` the rules in the gardens are
         ours as well, because build-garden put them there. What others use stays and is named.

@@ -1,7 +1,7 @@
 """The events of the walled garden: who is trapped, where, and for how long."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,6 +19,7 @@ from l2tpns_core.plugins import (
     ParamNewSessionMaster,
     ParamPostAuth,
     ParamRadiusResponse,
+    ParamSettingsChanged,
     PluginResult,
     hookimpl,
 )
@@ -72,6 +73,8 @@ class GardenPlugin:
         self._gardens: dict[str, Garden] = {}
         self._worker: Worker | None = None
         self._is_filling = False
+        self._must_fill_again = False
+        self._stop_looking: Callable[[], None] = lambda: None
 
     # Life
 
@@ -81,7 +84,7 @@ class GardenPlugin:
         self._gardens = {garden.name: garden for garden in layout.gardens}
         if self._api.is_master:
             self._begin()
-        self._api.every(self._settings.check_interval, self._look)
+        self._stop_looking = self._api.every(self._settings.check_interval, self._look)
 
     def plugin_done(self) -> None:
         """Take the garden away. Nobody gets out of it that way: who was refused is dropped."""
@@ -107,6 +110,30 @@ class GardenPlugin:
             self._api.log.error("the garden cannot be taken away: %s", error)
         finally:
             worker.close()
+
+    @hookimpl
+    def settings_changed(self, param: ParamSettingsChanged) -> PluginResult | None:
+        """Other gardens, another file, another interval: who is trapped stays trapped."""
+        settings = self._api.settings
+        has_script = (self._api.config_directory / settings.build_garden).is_file()
+        try:
+            layout = layout_of(settings)
+            if self._worker is not None:
+                firewall = self._worker.firewall
+                self._worker.call(lambda: firewall.rearrange(layout, refill=has_script))
+        except (GardenError, NetfilterError, TimeoutError) as error:
+            self._api.log.error("the gardens stay as they are: %s", error or "no answer in time")
+            return PLUGIN_RET_ERROR
+        self._settings = settings
+        self._gardens = {garden.name: garden for garden in layout.gardens}
+        for inmate in self._inmates.values():
+            inmate.garden = self._gardens.get(inmate.garden.name, self._gardens[""])
+        self._stop_looking()
+        self._stop_looking = self._api.every(settings.check_interval, self._look)
+        if self._worker is not None and has_script:
+            self._must_fill_again = True
+            self._api.create_task(self._fill(), "build-garden")
+        return None
 
     @hookimpl
     def become_master(self, param: ParamBecomeMaster) -> PluginResult | None:
@@ -335,12 +362,22 @@ class GardenPlugin:
             return
         self._is_filling = True
         try:
+            self._must_fill_again = False
             await self._run_script()
+            while self._must_fill_again:  # the settings have changed meanwhile
+                self._must_fill_again = False
+                await self._empty()
+                await self._run_script()
         finally:
             self._is_filling = False
         worker = self._worker
         if worker is not None:
             await asyncio.wrap_future(worker.submit(worker.firewall.open))
+
+    async def _empty(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            await asyncio.wrap_future(worker.submit(worker.firewall.empty))
 
     async def _run_script(self) -> None:
         log, path, settings = self._api.log, self._script, self._settings

@@ -239,6 +239,33 @@ def test_successor_of_a_killed_daemon_finds_its_own(router: Place, gate: Gate) -
     successor.close()
 
 
+def test_other_gardens_keep_who_is_trapped(router: Place, gate: Gate) -> None:
+    iptables(router, f"-t nat -A garden {DNAT}")
+    gate.trap(TRAPPED, UNPAID)
+    gate.trap(FREE, DEFAULT)
+    virus = Garden("virus", 0x30000)
+    gate.firewall.rearrange(Layout((DEFAULT, virus), 0xF0000), refill=False)
+    assert gate.firewall.members == {number(TRAPPED): DEFAULT, number(FREE): DEFAULT}
+    assert router.reaches(TRAPPED, ANYWHERE, 80) == GARDEN_SERVER
+    assert router.reaches(FREE, ANYWHERE, 80) == GARDEN_SERVER
+    rules = router.run("nft", "list", "ruleset")
+    assert "garden_virus" in rules
+    assert "garden_unpaid" not in rules
+    assert not gate.firewall.check()
+    assert gate.reports == []
+
+
+def test_a_garden_that_goes_leaves_what_the_operator_has_put_into_it(
+    router: Place, gate: Gate
+) -> None:
+    iptables(router, f"-t nat -A garden_unpaid {DNAT}")
+    gate.firewall.rearrange(Layout((DEFAULT,), 0xF0000), refill=False)
+    assert GARDEN_SERVER in iptables(router, "-t nat -S garden_unpaid")
+    gate.firewall.rearrange(LAYOUT, refill=False)
+    gate.firewall.rearrange(Layout((DEFAULT,), 0xF0000), refill=True)
+    assert "unpaid" not in router.run("nft", "list", "ruleset")
+
+
 def test_ten_thousand_cost_what_one_costs(router: Place, gate: Gate) -> None:
     def cost() -> float:
         started_at = time.perf_counter()

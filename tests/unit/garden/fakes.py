@@ -30,6 +30,12 @@ class FakeFirewall:
             raise GardenError(self.refusal)
         self.calls.append(f"set up, refill={refill}")
 
+    def rearrange(self, layout: Layout, *, refill: bool) -> None:
+        if self.refusal:
+            raise GardenError(self.refusal)
+        self.layout = layout
+        self.calls.append(f"rearrange, refill={refill}")
+
     def change(self, changes: Mapping[int, Garden | None]) -> None:
         for address, garden in changes.items():
             if garden is None:
@@ -103,8 +109,10 @@ class FakeApi:
     def create_task(self, coroutine: Coroutine[object, object, None], name: str = "") -> None:
         self.coroutines.append(coroutine)
 
-    def every(self, seconds: float, function: Callable[[], None]) -> None:
-        self.timers.append((seconds, function))
+    def every(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        timer = (seconds, function)
+        self.timers.append(timer)
+        return lambda: self.timers.remove(timer)
 
     def run_tasks(self) -> None:
         """Do what create_task() was given."""

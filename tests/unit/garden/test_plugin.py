@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from l2tpns_core.dataplane.plane import SessionCounters
-from l2tpns_core.plugins import ParamControl, ParamPostAuth, PluginResult
+from l2tpns_core.plugins import ParamControl, ParamPostAuth, ParamSettingsChanged, PluginResult
 from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.radius.model import AccessOutcome, AccessReply, AccountingStatus
 from l2tpns_core.session import Session
@@ -367,3 +367,45 @@ def test_login_is_in_the_log(scene: Scene, caplog: pytest.LogCaptureFixture) -> 
     session = scene.login("wrong")
     assert session.ip == ip("10.0.0.1")
     assert "garden user alice (10.0.0.1)" in caplog.messages
+
+
+def change_settings(scene: Scene, settings: Settings) -> PluginResult | None:
+    """What happens when plugins.toml was read again."""
+    previous, scene.api.settings = scene.api.settings, settings
+    param = ParamSettingsChanged(settings=settings, previous=previous)
+    return scene.plugin.settings_changed(param)
+
+
+def test_other_settings_keep_who_is_trapped(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Settings(gardens={"unpaid": NamedGarden()}))
+    scene.pairs = (("garden", "unpaid"),)
+    scene.login("pw")
+    new = Settings(check_interval=7.0, gardens={"virus": NamedGarden()})
+    assert change_settings(scene, new) is None
+    assert FakeFirewall.last.calls[-1] == "rearrange, refill=False"
+    assert [garden.name for garden in FakeFirewall.last.layout.gardens] == ["", "virus"]
+    assert [seconds for seconds, _ in scene.api.timers] == [7.0]
+    scene.pairs = (("garden", "virus"),)
+    session = scene.login("pw", "bob")
+    assert scene.trapped[session.ip] == "virus"
+
+
+def test_other_settings_run_the_file_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    script = tmp_path / "build-garden"
+    script.write_text("true\n")
+    assert change_settings(scene, Settings(build_timeout=3.0)) is None
+    assert FakeFirewall.last.calls[-1] == "rearrange, refill=True"
+    scene.api.run_tasks()
+    assert FakeFirewall.last.calls[-1] == "open"
+
+
+def test_settings_that_cannot_be_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(tmp_path)
+    assert change_settings(scene, Settings(mark_mask=0)) is PluginResult.ERROR
+    assert "the gardens stay as they are: mark_mask 0x0 is not a mask" in caplog.text
+    FakeFirewall.refusal = "no netfilter"
+    assert change_settings(scene, Settings(check_interval=9.0)) is PluginResult.ERROR
+    assert [seconds for seconds, _ in scene.api.timers] == [30.0]

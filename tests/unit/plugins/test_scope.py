@@ -113,6 +113,22 @@ def test_a_repeated_call_that_fails_goes_on_and_does_not_fill_the_log(
     assert len(caplog.records) == REPORTS_IN_FULL
 
 
+def test_a_repeated_call_can_be_stopped() -> None:
+    ticks: list[str] = []
+
+    async def body(scope: PluginScope) -> None:
+        stop = scope.every(0.01, lambda: ticks.append("tick"))
+        await asyncio.sleep(0.05)
+        stop()
+        stop()
+        seen = len(ticks)
+        await asyncio.sleep(0.05)
+        assert len(ticks) == seen >= 1
+        scope.close()
+
+    in_loop(body)
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), 0.001])
 def test_a_time_that_makes_no_sense_is_refused(seconds: float) -> None:
     def body(scope: PluginScope) -> None:

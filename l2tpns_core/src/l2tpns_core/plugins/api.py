@@ -199,7 +199,7 @@ class PluginApi:
         if it raises, that is logged and counted. Raises RuntimeError after the unload."""
         return self.scope.create_task(coroutine, name)
 
-    def every(self, seconds: float, function: Callable[[], object]) -> None:
+    def every(self, seconds: float, function: Callable[[], object]) -> Callable[[], None]:
         """Call a function again and again until the plugin is unloaded, the first time after that
-        many seconds."""
-        self.scope.every(seconds, function)
+        many seconds. Calling what is returned ends it earlier."""
+        return self.scope.every(seconds, function)

@@ -54,14 +54,21 @@ class PluginScope:
         task.add_done_callback(self._ended)
         return task
 
-    def every(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call a function again and again. Raises RuntimeError like create_task(), and ValueError
+    def every(self, seconds: float, function: Callable[[], object]) -> Callable[[], None]:
+        """Call a function again and again; return what stops that. Raises RuntimeError like create_task(), and ValueError
         for a time that makes no sense."""
         if not seconds >= MIN_INTERVAL_S:
             raise ValueError(f"cannot call something every {seconds} seconds")
         if not self._is_open:
             raise RuntimeError(f"plugin {self._name} is unloaded")
-        self._handles.add(_Repeated(self._loop, seconds, lambda: self.call(function)))
+        repeated = _Repeated(self._loop, seconds, lambda: self.call(function))
+        self._handles.add(repeated)
+
+        def stop() -> None:
+            repeated.cancel()
+            self._handles.discard(repeated)
+
+        return stop
 
     def call(self, function: Callable[..., object], *arguments: object) -> None:
         """Call a function of the plugin, measured and guarded like a hook."""
