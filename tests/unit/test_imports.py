@@ -62,6 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     "console": {"config", "lns", "plugins", "radius", "dataplane", "observe"},
     # what the daemon gives plugins to work on
     "plugin_host": {"lns", "plugins"},
+    # what the daemon needs of the system
+    "startup": {"config", "dataplane", "lns", "net", "radius"},
     # the other side of the wire, written apart so that a mistake does not cancel itself out
     "lab": {"timers"},
 }

@@ -3,17 +3,13 @@
 import argparse
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from l2tpns_core import __version__
 from l2tpns_core.addresses import AddressPool
@@ -24,17 +20,14 @@ from l2tpns_core.config.startup_config import LoadResult, load
 from l2tpns_core.console import Console
 from l2tpns_core.control.dispatch import Dispatcher
 from l2tpns_core.control.server import ControlServer
-from l2tpns_core.dataplane.icmp_socket import IcmpSocket
 from l2tpns_core.dataplane.plane import Nobody, PacketHook
-from l2tpns_core.dataplane.tun import PlaneOptions, UserPlane
-from l2tpns_core.dataplane.udp import L2tpSocket
+from l2tpns_core.dataplane.tun import UserPlane
 from l2tpns_core.lns import Lns
 from l2tpns_core.lns.settings import mru_of, own_addresses, tun_address
 from l2tpns_core.lns.trace import TracedEvents, TracedPlane
 from l2tpns_core.net import garp
 from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
-from l2tpns_core.net.tun_device import TunDevice
 from l2tpns_core.observe.counters import counters_of, speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
 from l2tpns_core.plugin_host import PluginHost
@@ -42,10 +35,17 @@ from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
-from l2tpns_core.radius.config import (
-    RadiusConfig,
-    RadiusServer,
-    RequireMessageAuthenticator,
+from l2tpns_core.startup import (
+    StartError,
+    detach,
+    notify_service_manager,
+    open_icmp_socket,
+    open_l2tp_socket,
+    open_tun_device,
+    own_hostname,
+    plane_options,
+    radius_config,
+    write_pid_file,
 )
 
 log = logging.getLogger("l2tpns")
@@ -62,10 +62,6 @@ TRACE_LEVEL = 3
 RESTART_DIRECTIVES = tuple(
     name for name, entry in DIRECTIVES.items() if entry.acts_at is ActsAt.RESTART
 )
-
-
-class StartError(Exception):
-    """The daemon cannot start; the text is one line that says what to do about it."""
 
 
 class LoopTimer:
@@ -398,113 +394,6 @@ class Daemon:
         await self.radius.drain(RADIUS_DRAIN_S)
         self._routes.withdraw()
         await self._routes.settle()
-
-
-def radius_config(config: Config) -> RadiusConfig:
-    """What the RADIUS client is told; a server with address 0.0.0.0 is none."""
-    addresses = (config.primary_radius, config.secondary_radius)
-    servers = tuple(
-        RadiusServer(str(address), port, port + 1)
-        for address, port in zip(addresses, config.radius_ports, strict=True)
-        if int(address)
-    )
-    return RadiusConfig(
-        servers=servers,
-        secret=config.radius_secret.encode(),
-        nas_ip=str(config.bind_address),
-        nas_identifier=config.nas_identifier or config.hostname,
-        timeout_s=float(config.radius_timeout),
-        tries_per_server=config.radius_tries,
-        dead_time_s=float(config.radius_dead_time),
-        require_message_authenticator=cast(
-            RequireMessageAuthenticator, config.radius_require_message_authenticator
-        ),
-    )
-
-
-def plane_options(config: Config) -> PlaneOptions:
-    return PlaneOptions(
-        multi_read_count=config.multi_read_count,
-        icmp_rate=config.icmp_rate,
-        address=tun_address(config),
-    )
-
-
-def open_l2tp_socket(config: Config, stack: contextlib.AsyncExitStack) -> L2tpSocket:
-    """Raises StartError."""
-    address = str(config.bind_address) if int(config.bind_address) else ""
-    try:
-        l2tp_socket = L2tpSocket(address, config.l2tp_port, config.udp_receive_buffer)
-    except OSError as error:
-        raise StartError(
-            f"cannot bind UDP {address or '0.0.0.0'}:{config.l2tp_port}: {error.strerror} "
-            "(see bind_address and l2tp_port; is another LNS running?)"
-        ) from error
-    stack.callback(l2tp_socket.close)
-    return l2tp_socket
-
-
-def open_tun_device(config: Config, stack: contextlib.AsyncExitStack) -> TunDevice:
-    """Raises StartError."""
-    name = config.tundevicename
-    try:
-        device = TunDevice(name)
-    except OSError as error:
-        remedy = "/dev/net/tun and CAP_NET_ADMIN are needed"
-        if name and error.errno in (errno.EINVAL, errno.EBUSY):
-            remedy = "another interface has that name; see tundevicename"
-        raise StartError(
-            f"cannot open the TUN device {name or 'tun%d'}: {error.strerror} ({remedy})"
-        ) from error
-    except ValueError as error:
-        raise StartError(f"{error} (see tundevicename)") from error
-    stack.callback(device.close)
-    return device
-
-
-def open_icmp_socket(stack: contextlib.AsyncExitStack) -> Callable[[bytes], object] | None:
-    try:
-        icmp = IcmpSocket()
-    except OSError as error:
-        log.error("no ICMP errors will be sent: %s (CAP_NET_RAW is needed)", error)
-        return None
-    stack.callback(icmp.close)
-    return icmp.send
-
-
-def write_pid_file(path: str, stack: contextlib.AsyncExitStack) -> None:
-    if not path:
-        return
-    try:
-        Path(path).write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        log.error("cannot write the pid file %s: %s", path, error.strerror)
-        return
-    stack.callback(Path(path).unlink, missing_ok=True)
-
-
-def own_hostname() -> str:
-    """The name of this machine without its domain."""
-    return socket.gethostname().partition(".")[0] or "l2tpns"
-
-
-def notify_service_manager(state: str) -> None:
-    """Tell systemd (sd_notify), when it started us."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if not path:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
-        notify.sendto(state.encode(), path.replace("@", "\0", 1) if path[0] == "@" else path)
-
-
-def detach() -> None:
-    """Go on in the background (option -d): a new session without a terminal."""
-    if os.fork():
-        os._exit(0)
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from integration.daemon.stage import PASSWORD, Stage, scene, soon, until
+from integration.garden.place import install_tools
 from l2tpns_core.lab import RadiusUser
 
 pytestmark = pytest.mark.netns
@@ -21,6 +22,7 @@ USERS = {
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     directory = tmp_path_factory.mktemp("plugins")
+    install_tools(directory)
     with Stage(
         directory, USERS, tail='load plugin "autothrottle"\nload plugin "nope"\n', throttle_speed=28
     ) as running:
@@ -33,7 +35,8 @@ def loaded(stage: Stage) -> list[str]:
 
 def ruleset(stage: Stage) -> str:
     """What nft lists on the machine of the LNS."""
-    program = stage.site.lns.popen(["nft", "list", "ruleset"], stdout=subprocess.PIPE)
+    nft = str(stage.site.directory / "nft")
+    program = stage.site.lns.popen([nft, "list", "ruleset"], stdout=subprocess.PIPE)
     out, _ = program.communicate()
     return out.decode()
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from l2tpns_core.lab import demo_command
-from l2tpns_core.lab.demo import TABLES, DemoResult, cast, radius_users
+from l2tpns_core.lab.demo import TABLES, DemoResult
+from l2tpns_core.lab.demo_cast import cast, radius_users
 from l2tpns_core.lab.main import main
 from l2tpns_core.lab.netns import LabError
 from l2tpns_core.lab.radius_users import check_user
@@ -24,12 +25,17 @@ def result(*subscribers: dict[str, Any], violations: int = 0, stops: int = 1) ->
 
 
 def test_radius_knows_everyone_and_all_passwords_but_one() -> None:
-    subscribers = cast()
+    subscribers = cast(has_garden=True)
     users = radius_users(subscribers)
     wrong = [one.name for one in subscribers if users[one.name].password != one.password]
     assert wrong == ["mallory"]
     for name, user in users.items():
         check_user(name, user)
+
+
+def test_without_a_garden_the_wrong_password_is_to_be_refused() -> None:
+    assert [one.name for one in cast(has_garden=False) if one.is_to_be_refused] == ["mallory"]
+    assert not any(one.is_to_be_refused for one in cast(has_garden=True))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +83,19 @@ def test_the_demo_runs_and_leaves_nothing_behind(tmp_path: Path) -> None:
     outcome = json.loads(done.stdout)
     assert outcome["ok"]
     fates = {one["user"]: (one["up"], one["refused"]) for one in outcome["subscribers"]}
-    assert fates.pop("mallory") == (False, True)
     assert set(fates.values()) == {(True, False)}
+    rows = [line.split() for line in outcome["tables"]["show session"].splitlines()[1:]]
+    assert {row[2]: "".join(row[4:7]) for row in rows} == {
+        "alice": "NNN",
+        "bob": "NYN",
+        "carol": "YNN",
+        "dave": "NNN",
+        "erin": "NNN",
+        "mallory": "NNY",
+    }
     assert "10.64.2.99" in outcome["tables"]["show session"]
     assert outcome["accounting"] == {"starts": 5, "stops": 5}
+    (carol,) = (one for one in outcome["subscribers"] if one["user"] == "carol")
+    assert outcome["intercepted"] == carol["pings"] + carol["answers"]
     assert "ready" in log.read_text()
     assert "wonderland" not in log.read_text()

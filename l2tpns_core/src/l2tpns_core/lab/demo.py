@@ -6,16 +6,19 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from l2tpns_core.lab.client import CallError, CallOptions, Client
+from l2tpns_core.lab.client import CallError, CallOptions
+from l2tpns_core.lab.demo_cast import Subscriber, cast, radius_users
 from l2tpns_core.lab.demo_place import (
+    GARDEN,
     HOST_ADDRESS,
     LAC_ADDRESSES,
     LNS_ADDRESS,
     RADIUS_SECRET,
+    SNOOP_PORT,
     TUNNEL_SECRET,
     DemoError,
     Place,
@@ -23,7 +26,7 @@ from l2tpns_core.lab.demo_place import (
 from l2tpns_core.lab.lac import Lac, LacOptions
 from l2tpns_core.lab.ppp import PppOptions
 from l2tpns_core.lab.radius_server import RadiusServer
-from l2tpns_core.lab.radius_users import RadiusUser
+from l2tpns_core.lab.snoop import SnoopReceiver
 from l2tpns_core.lab.traffic import Traffic
 from l2tpns_core.lab.tunnel import Tunnel, TunnelError, TunnelOptions, TunnelState
 
@@ -32,13 +35,24 @@ REDIAL_AFTER_REFUSAL_S: Final = 30.0
 SETUP_TIMEOUT_S: Final = 20.0
 GOODBYE_S: Final = 1.0
 POLL_S: Final = 0.05
-TABLES: Final = ("show tunnel", "show session", "show users", "show pool", "uptime")
+TABLES: Final = (
+    "show tunnel",
+    "show session",
+    "show users",
+    "show throttle",
+    "show pool",
+    "show plugins",
+    "uptime",
+)
 
 INTRODUCTION: Final = """
 You are at the prompt of the running LNS. Things to try:
 
-  show session             who is online, with address and traffic
+  show session             who is online, with address and traffic; I T G: bob is throttled,
+                           carol intercepted, mallory in the walled garden
   show session 1           one of them in detail
+  show plugins             what does that, and what it costs
+  throttle alice 64        slow somebody down; `no throttle alice`; `show throttle`
   show tunnel              the two LACs
   show users               by user name
   show pool                which addresses are taken
@@ -47,78 +61,12 @@ You are at the prompt of the running LNS. Things to try:
   show running-config      what it runs with
   help, or ? at any place  what there is
 
-mallory dials as well, every half minute, with a wrong password, and is refused.
+mallory has a wrong password. With the garden plugin she gets in, but no farther than the garden;
+without it she is refused, and dials again every half minute.
 `exit` or Ctrl-D ends the demo and takes everything down again.
 """
 
 Say = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class Subscriber:
-    """One subscriber of the demo: what it dials with, and how it fares."""
-
-    name: str
-    lac: str
-    auth: str
-    password: str = field(repr=False)
-    rate: float
-    """Pings per second."""
-    size: int
-    """Bytes of each."""
-    wrong_password: bool = False
-    client: Client | None = None
-    refused_count: int = 0
-    error: str = ""
-
-    @property
-    def is_up(self) -> bool:
-        return self.client is not None and self.client.is_up
-
-    @property
-    def settled(self) -> bool:
-        """Up, or refused if that is its part."""
-        return self.refused_count > 0 if self.wrong_password else self.is_up
-
-    def as_dict(self) -> dict[str, Any]:
-        client = self.client
-        return {
-            "user": self.name,
-            "lac": self.lac,
-            "auth": self.auth,
-            "up": self.is_up,
-            "refused": bool(self.refused_count),
-            "address": client.ip if client else "",
-            "pings": client.packets_sent if client else 0,
-            "answers": client.echo_replies if client else 0,
-            "error": self.error,
-        }
-
-
-def cast() -> list[Subscriber]:
-    """Who takes part."""
-    return [
-        Subscriber("alice", "lac-north", "pap", "wonderland", 2, 84),
-        Subscriber("bob", "lac-north", "chap", "can-we-fix-it", 5, 500),
-        Subscriber("carol", "lac-south", "chap", "oh-carol", 10, 1400),
-        Subscriber("dave", "lac-south", "pap", "take-five", 3, 200),
-        Subscriber("erin", "lac-south", "chap", "go-bragh", 1, 84),
-        Subscriber("mallory", "lac-north", "chap", "let-me-in", 0, 84, wrong_password=True),
-    ]
-
-
-def radius_users(subscribers: list[Subscriber]) -> dict[str, RadiusUser]:
-    """What the RADIUS server knows: not mallory's password, and a fixed address for carol."""
-    users = {
-        one.name: RadiusUser("not-this-one" if one.wrong_password else one.password)
-        for one in subscribers
-    }
-    users["carol"].reply = {
-        "Framed-IP-Address": ["10.64.2.99"],
-        "Framed-Route": ["10.65.0.0/24 0.0.0.0 1"],
-        "Session-Timeout": [86_400],
-    }
-    return users
 
 
 @dataclass(slots=True)
@@ -128,6 +76,8 @@ class DemoResult:
     violations: list[str]
     accounting_starts: int = 0
     accounting_stops: int = 0
+    intercepted: int = 0
+    """Copies of carol's packets that arrived."""
 
     @property
     def ok(self) -> bool:
@@ -143,6 +93,7 @@ class DemoResult:
             "ok": self.ok,
             "subscribers": self.subscribers,
             "accounting": {"starts": self.accounting_starts, "stops": self.accounting_stops},
+            "intercepted": self.intercepted,
             "violations": self.violations,
             "tables": self.tables,
         }
@@ -155,7 +106,7 @@ class Demo:
         self.say = say
         self.hold_s = hold_s
         self.place = Place(log_file)
-        self.subscribers = cast()
+        self.subscribers = cast(has_garden=GARDEN in self.place.plugins)
         self.lacs: dict[str, Lac] = {}
         self._tunnels: dict[str, Tunnel] = {}
         self._locks = {name: asyncio.Lock() for name in LAC_ADDRESSES}
@@ -172,8 +123,10 @@ class Demo:
             radius = self._start_radius(place)
             stack.callback(radius.stop)
             self.say(f"RADIUS server on {HOST_ADDRESS}, {len(radius.users)} users")
+            copies = place.net.call(SnoopReceiver, HOST_ADDRESS, SNOOP_PORT)
+            stack.callback(copies.close)
             await place.start_daemon()
-            self.say(f"LNS on {LNS_ADDRESS}")
+            self.say(f"LNS on {LNS_ADDRESS}, plugins: {', '.join(place.plugins) or 'none'}")
             self._start_lacs(place, stack)
             dialling = [asyncio.create_task(self._live(one)) for one in self.subscribers]
             stack.callback(self._cancel, dialling)
@@ -191,6 +144,8 @@ class Demo:
             result.violations = self._violations()
             result.accounting_starts = len(radius.records("Start"))
             result.accounting_stops = len(radius.records("Stop"))
+            while copies.take():
+                result.intercepted = copies.counters.packets
         return result
 
     def _start_radius(self, place: Place) -> RadiusServer:
@@ -228,7 +183,7 @@ class Demo:
                 await self._dial(one, tunnel)
             except (TunnelError, CallError, OSError) as error:
                 one.error = str(error)
-            await asyncio.sleep(REDIAL_AFTER_REFUSAL_S if one.wrong_password else REDIAL_S)
+            await asyncio.sleep(REDIAL_AFTER_REFUSAL_S if one.is_to_be_refused else REDIAL_S)
 
     async def _tunnel(self, name: str) -> Tunnel:
         async with self._locks[name]:
@@ -315,7 +270,8 @@ def _soon() -> "asyncio.Future[None]":
 
 def _describe(one: Subscriber) -> str:
     if one.is_up and one.client is not None:
-        return f"{one.name} is online by {one.auth.upper()} at {one.lac} with {one.client.ip}"
+        how = f" ({one.policy})" if one.policy else ""
+        return f"{one.name} is online by {one.auth.upper()} at {one.lac} with {one.client.ip}{how}"
     if one.refused_count:
         return f"{one.name} was refused (its password is wrong, as it should be here)"
     return f"{one.name} is NOT online: {one.error or 'no answer'}"

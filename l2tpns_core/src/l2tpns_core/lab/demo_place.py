@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,6 +25,10 @@ CLI_SOCKET: Final = HOME / "cli.sock"
 LNS_ADDRESS: Final = "192.0.2.1"
 LAC_ADDRESSES: Final = {"lac-north": "192.0.2.11", "lac-south": "192.0.2.12"}
 HOST_ADDRESS: Final = "198.51.100.10"
+GARDEN_ADDRESS: Final = "198.51.100.80"
+SNOOP_PORT: Final = 9000
+GARDEN: Final = "garden"
+PLUGINS: Final = ("autothrottle", "autosnoop", GARDEN)
 RADIUS_SECRET: Final = "demo-radius-secret"
 TUNNEL_SECRET: Final = "demo-tunnel-secret"
 READY: Final = re.compile(r"\bready\b")
@@ -51,6 +56,12 @@ set cli_socket "{CLI_SOCKET}"
 set state_dir "{HOME}/state"
 """
 
+BUILD_GARDEN: Final = f"""\
+# Where the pings of subscribers with a wrong password end; everything else of theirs is dropped.
+nft add rule ip nat garden ip protocol icmp counter dnat to {GARDEN_ADDRESS}
+nft add rule ip nat garden counter meta mark set meta mark or 0xf0000
+"""
+
 IP_POOL: Final = "# Addresses for the subscribers\n10.64.1.0/24\n"
 
 
@@ -65,6 +76,9 @@ class Place:
         self._stack = ExitStack()
         self._log_file = log_file or HOME / "l2tpns.log"
         self._daemon: subprocess.Popen[Any] | None = None
+        installed = {entry_point.name for entry_point in entry_points(group="l2tpns.plugins")}
+        self.plugins = [name for name in PLUGINS if name in installed]
+        """Those of our plugins that can be loaded."""
 
     def __enter__(self) -> Self:
         try:
@@ -95,6 +109,7 @@ class Place:
         veth(self.lac, "eth0", f"{north}/24", self.lns, "lac", f"{LNS_ADDRESS}/24")
         self.lac.add_address("eth0", f"{south}/24")
         veth(self.lns, "net", "198.51.100.1/24", self.net, "eth0", f"{HOST_ADDRESS}/24")
+        self.net.add_address("eth0", f"{GARDEN_ADDRESS}/24")
         self.net.add_route("default", "198.51.100.1")
         self.lns.forward()
 
@@ -102,7 +117,10 @@ class Place:
         shutil.rmtree(HOME, ignore_errors=True)
         HOME.mkdir(parents=True)
         (HOME / "state").mkdir()
-        STARTUP_CONFIG_FILE.write_text(STARTUP_CONFIG)
+        loads = "".join(f'load plugin "{name}"\n' for name in self.plugins)
+        STARTUP_CONFIG_FILE.write_text(STARTUP_CONFIG + loads)
+        if shutil.which("nft"):  # without it the garden is there, but has no walls
+            (HOME / "build-garden").write_text(BUILD_GARDEN)
         (HOME / "ip_pool").write_text(IP_POOL)
 
     async def start_daemon(self) -> None:
