@@ -1,8 +1,8 @@
 """The LNS itself: joins L2TP, PPP, RADIUS, the address pool, the plugins and the data plane.
 
 It owns no socket and no task. The data plane and RADIUS call it, it is told the time, and what it
-wants sent it hands to the plane. What a call changes is noted (`touch`) and carried out once at its
-end (`_flush`), so that no handler runs inside another.
+wants sent it hands to the plane. What a call changes is noted and carried out once at its end (see
+lns.pump), so that no handler runs inside another.
 """
 
 import itertools
@@ -22,15 +22,13 @@ from l2tpns_core.lns.accounting import Accounting, identity_of
 from l2tpns_core.lns.backlog import Backlog
 from l2tpns_core.lns.cleanup import Cleanup
 from l2tpns_core.lns.limits import Limits
-from l2tpns_core.lns.links import LinkEvents
 from l2tpns_core.lns.login import Login
+from l2tpns_core.lns.pump import Pump
 from l2tpns_core.lns.settings import settings_from
 from l2tpns_core.lns.state import KernelRoutes, LnsCounters, TunnelEntry
 from l2tpns_core.lns.tables import SessionTable
-from l2tpns_core.lns.tunnels import TunnelEvents
 from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
 from l2tpns_core.plugins.manager import PluginManager
-from l2tpns_core.ppp.link import Phase
 from l2tpns_core.radius.model import AccessReply, AccessRequest, Authenticator, PapCredentials
 from l2tpns_core.session import Ending, Session, SessionState, TerminateCause, session_key
 from l2tpns_core.timers import Timer, TimerQueue
@@ -83,13 +81,9 @@ class Lns:
         self.login = Login(self)
         self.limits = Limits(self)
         self.cleanup = Cleanup(self)
-        self._tunnel_events = TunnelEvents(self)
-        self._link_events = LinkEvents(self)
+        self._pump = Pump(self)
         self._unique = 0
         self._tunnels: dict[int, TunnelEntry] = {}
-        self._dirty_tunnels: dict[TunnelEntry, None] = {}
-        self._dirty_sessions: dict[Session, None] = {}
-        self._flushing = False
         self._doomed = Backlog(self.timers, self._execute)
         self._stale = Backlog(self.timers, self._reinstall)
         self._stranded = Backlog(self.timers, self._route_if_uncovered)
@@ -103,13 +97,13 @@ class Lns:
         """An L2TP control datagram."""
         tunnel = self.endpoint.receive(datagram, peer, local, now)
         if tunnel is not None:
-            self._touch_tunnel(self._entry_of(tunnel))
+            self._pump.touch_tunnel(self._entry_of(tunnel))
         for touched in self.endpoint.take_touched():
-            self._touch_tunnel(self._entry_of(touched))
+            self._pump.touch_tunnel(self._entry_of(touched))
         replies = self.endpoint.take_replies()
         if replies:
             self.plane.send_control(replies)
-        self._flush(now)
+        self._pump.flush(now)
 
     def frame_received(self, key: int, frame: bytes, now: float) -> None:
         """A PPP frame of a session that the plane does not forward itself."""
@@ -118,7 +112,7 @@ class Lns:
             return
         session.link.receive(frame, now)
         self.touch(session)
-        self._flush(now)
+        self._pump.flush(now)
 
     def unknown_session(self, tunnel_id: int, session_id: int, peer: Peer, now: float) -> None:
         """A data message for a session that does not exist: dropped, as RFC 2661 has no answer."""
@@ -130,7 +124,7 @@ class Lns:
     def handle_timers(self, now: float) -> None:
         """Do what is due, or a part of it; the daemon calls it at timers.next_deadline()."""
         self.timers.expire(now, TIMERS_AT_ONCE)
-        self._flush(now)
+        self._pump.flush(now)
 
     # What operators, plugins and the control protocols ask for
 
@@ -157,13 +151,13 @@ class Lns:
         """Disconnect one session cleanly: LCP Terminate to the client, then CDN, then the Stop."""
         now = self.clock()
         self.close(session, Ending(reason, cause), now)
-        self._flush(now)
+        self._pump.flush(now)
 
     def kill_session(self, session: Session, reason: str) -> None:
         """End one session at once: the client is told, but not waited for; then CDN and Stop."""
         now = self.clock()
         self.end_now(session, Ending(reason, TerminateCause.ADMIN_RESET), now)
-        self._flush(now)
+        self._pump.flush(now)
 
     def throttle(self, session: Session, rate_in: int, rate_out: int) -> None:
         """Limit what a session sends (in) and receives (out), in kbit/s; 0 lifts a limit, -1
@@ -212,7 +206,7 @@ class Lns:
         now = self.clock()
         ending = Ending(reason, TerminateCause.ADMIN_RESET)
         self._drain(self._entry_of(tunnel), ending, StopResult.GENERAL_REQUEST, now)
-        self._flush(now)
+        self._pump.flush(now)
 
     def shut_down(self, reason: str) -> None:
         """Refuse new calls and end everything, in slices; done when `at_rest`."""
@@ -221,7 +215,7 @@ class Lns:
         ending = Ending(reason, TerminateCause.ADMIN_REBOOT)
         for entry in list(self._tunnels.values()):
             self._drain(entry, ending, StopResult.SHUTTING_DOWN, now)
-        self._flush(now)
+        self._pump.flush(now)
 
     def cut_off(self, reason: str, limit: int) -> int:
         """End up to `limit` sessions without waiting for their clients or LACs; return how many
@@ -230,7 +224,7 @@ class Lns:
         ending = Ending(reason, TerminateCause.ADMIN_REBOOT)
         for session in list(itertools.islice(self.sessions.values(), limit)):
             self.end_now(session, ending, now)
-        self._flush(now)
+        self._pump.flush(now)
         return len(self.sessions)
 
     @property
@@ -287,12 +281,12 @@ class Lns:
 
     def touch(self, session: Session) -> None:
         """Something happened to a session: look at its link before the call returns."""
-        self._dirty_sessions[session] = None
+        self._pump.touch(session)
 
     def settle(self, session: Session, now: float) -> None:
         """touch() at the end of a call from outside."""
         self.touch(session)
-        self._flush(now)
+        self._pump.flush(now)
 
     def next_unique(self) -> int:
         self._unique += 1
@@ -369,7 +363,7 @@ class Lns:
         self.login.abandon(session)
         self.login.release_address(session, now)
         self.tables.remove(session)
-        self._dirty_sessions.pop(session, None)
+        self._pump.forget(session)
         if session.timer is not None:
             self.timers.cancel(session.timer)
         session.link = session.timer = None
@@ -418,7 +412,7 @@ class Lns:
     def forget_tunnel(self, entry: TunnelEntry) -> None:
         """The tunnel is over, its peer knows, and no session of it is left."""
         self.timers.cancel(entry.timer)
-        self._dirty_tunnels.pop(entry, None)
+        self._pump.forget_tunnel(entry)
         self._tunnels.pop(entry.tunnel.local_id, None)
         self.endpoint.forget(entry.tunnel)
 
@@ -434,10 +428,7 @@ class Lns:
         deadline = entry.tunnel.get_timer()
         if deadline is not None and deadline <= now:
             entry.tunnel.handle_timer(now)
-        self._touch_tunnel(entry)
-
-    def _touch_tunnel(self, entry: TunnelEntry) -> None:
-        self._dirty_tunnels[entry] = None
+        self._pump.touch_tunnel(entry)
 
     def _drain(self, entry: TunnelEntry, ending: Ending, result: StopResult, now: float) -> None:
         """Let a tunnel end when its sessions have, or after TUNNEL_DRAIN_S."""
@@ -446,7 +437,7 @@ class Lns:
         entry.drain_ends_at = now + TUNNEL_DRAIN_S
         entry.drain_result, entry.drain_reason = result, ending.reason
         self.doom([self.sessions[key] for key in entry.keys], ending, now)
-        self._touch_tunnel(entry)
+        self._pump.touch_tunnel(entry)
 
     def _leave_tunnel(self, session: Session, ending: Ending, now: float) -> None:
         entry = self._tunnels.get(session.tunnel_id)
@@ -462,7 +453,7 @@ class Lns:
                 now,
                 ending.disconnect_cause,
             )
-        self._touch_tunnel(entry)
+        self._pump.touch_tunnel(entry)
 
     def _execute(self, doomed: tuple[Session, Ending], now: float) -> None:
         session, ending = doomed
@@ -486,73 +477,6 @@ class Lns:
     def _holder_of(self, ip: int) -> tuple[str, int] | None:
         session = self.tables.by_ip(ip)
         return None if session is None else (session.user, session.key)
-
-    def _flush(self, now: float) -> None:
-        """Carry out what was noted, until nothing more follows from it. What a plugin asks for
-        meanwhile is carried out by the flush that is under way."""
-        if self._flushing:
-            return
-        self._flushing = True
-        try:
-            while self._dirty_sessions or self._dirty_tunnels:
-                while self._dirty_sessions:
-                    session, _ = self._dirty_sessions.popitem()
-                    self._pump_session(session, now)
-                while self._dirty_tunnels:
-                    entry, _ = self._dirty_tunnels.popitem()
-                    self._pump_tunnel(entry, now)
-        finally:
-            self._flushing = False
-        if self.on_rest is not None and self.at_rest:
-            self.on_rest()
-
-    def _pump_session(self, session: Session, now: float) -> None:
-        try:
-            while session.link is not None:
-                event = session.link.next_event()
-                if event is None:
-                    break
-                self._link_events.handle(session, event, now)
-            self._stop_traffic_of_ending_link(session)
-        except Exception:  # noqa: BLE001  (border: costs this session only)
-            self.fail(session, now)
-        if session.link is not None:
-            frames = session.link.frames_to_send()
-            if frames:
-                self.plane.send_frames(session.key, frames)
-        if session.timer is not None:
-            self.timers.set(session.timer, self.limits.next_deadline(session))
-
-    def _stop_traffic_of_ending_link(self, session: Session) -> None:
-        """A link that ends from our side reports it when the client has answered or has not;
-        until then its PPP is at work, its network is not."""
-        link = session.link
-        if session.network_up and link is not None and link.phase is Phase.TERMINATE:
-            session.network_up = False
-            self.install(session)
-
-    def _pump_tunnel(self, entry: TunnelEntry, now: float) -> None:
-        tunnel = entry.tunnel
-        while (event := tunnel.next_event()) is not None:
-            try:
-                self._tunnel_events.handle(entry, event, now)
-            except Exception:
-                log.exception("an event of a tunnel failed", extra={"tunnel": tunnel.local_id})
-        if entry.finished and not entry.keys:
-            self.forget_tunnel(entry)
-        draining = entry.drain_ends_at > 0.0 and not entry.ended
-        if draining and (not entry.keys or now >= entry.drain_ends_at):
-            entry.ended, draining = True, False
-            tunnel.close(entry.drain_result, 0, entry.drain_reason, now)
-        datagrams = tunnel.datagrams_to_send(now)
-        if datagrams:
-            peer, local = tunnel.peer, tunnel.local
-            self.plane.send_control([(datagram, peer, local) for datagram in datagrams])
-        if tunnel.local_id in self._tunnels:
-            deadline = tunnel.get_timer()
-            if draining and (deadline is None or entry.drain_ends_at < deadline):
-                deadline = entry.drain_ends_at
-            self.timers.set(entry.timer, deadline)
 
 
 def _forget_plugin_data(remembered: tuple[Session, str], now: float) -> None:
