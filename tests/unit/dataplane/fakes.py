@@ -7,6 +7,7 @@ from collections import deque
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.downstream import Downstream
 from l2tpns_core.dataplane.forwarding import Ancillary, Entry, ForwardingTable
+from l2tpns_core.dataplane.intercept import Interceptor
 from l2tpns_core.dataplane.ipv4 import build
 from l2tpns_core.dataplane.plane import Peer, SessionRoute
 from l2tpns_core.dataplane.ratelimit import RateLimit
@@ -25,9 +26,16 @@ def number(address: str) -> int:
     return int.from_bytes(socket.inet_aton(address), "big")
 
 
-def udp_packet(source: str, destination: str, payload: bytes = b"hello", **fields: int) -> bytes:
+def udp_packet(
+    source: str,
+    destination: str,
+    payload: bytes = b"hello",
+    *,
+    ports: tuple[int, int] = (1024, 9),
+    **fields: int,
+) -> bytes:
     """An IPv4 packet with a UDP datagram; fields are ttl, flags and identification."""
-    udp = struct.pack(">HHHH", 1024, 9, 8 + len(payload), 0) + payload
+    udp = struct.pack(">HHHH", *ports, 8 + len(payload), 0) + payload
     packet = build(socket.inet_aton(source), socket.inet_aton(destination), 17, udp)
     return with_fields(packet, **fields)
 
@@ -208,6 +216,9 @@ class Bench:
         self.table, self.counters = ForwardingTable(), PlaneCounters()
         self.answers: list[bytes] = []
         self.deadlines: list[float] = []
+        self.copies: list[tuple[bytes, Peer]] = []
+        """Of packets from the subscriber."""
+        self.interceptor = Interceptor(self.counters)
         self.up = Upstream(
             self.table,
             self.counters,
@@ -216,6 +227,7 @@ class Bench:
             self.events,
             lambda: self.now,
             self.deadlines.append,
+            lambda packet, target: self.copies.append((packet, target)),
         )
         self.down = Downstream(
             self.table,
@@ -224,6 +236,8 @@ class Bench:
             self.device.read,
             self.answers.append,
             lambda: self.now,
+            self.deadlines.append,
+            self.interceptor,
         )
         self.up.batch = self.down.batch = 100
         self.down.address = socket.inet_aton("203.0.113.1")
@@ -232,7 +246,11 @@ class Bench:
 
     def install(self, **fields: object) -> Entry:
         new = route(**fields)
-        return self.table.install(new, self.socket.ancillary_for(new.local))
+        entry = self.table.install(new, self.socket.ancillary_for(new.local))
+        up, down = self.up.shaper, self.down.shaper
+        entry.bucket_in = up.follow(entry, entry.bucket_in, new.throttle_in, self.now)
+        entry.bucket_out = down.follow(entry, entry.bucket_out, new.throttle_out, self.now)
+        return entry
 
     def receive(self, *datagrams: bytes, peer: Peer = LAC) -> None:
         """Let datagrams arrive from a LAC and the plane read them."""

@@ -60,6 +60,14 @@ class PlaneCounters:
     frames_unsent: int = 0
     """PPP frames for sessions that the plane does not have."""
 
+    # Limits and interception, both directions
+    throttle_drops: int = 0
+    """Packets over a session's rate that found its queue full."""
+    throttle_delayed: int = 0
+    packets_snooped: int = 0
+    snoop_failures: int = 0
+    """Copies that the kernel did not take."""
+
     # Sequence numbers, of sessions that are gone
     sequence_lost: int = 0
     sequence_late: int = 0

@@ -7,10 +7,12 @@ from typing import Final
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.forwarding import Entry, ForwardingTable
 from l2tpns_core.dataplane.icmp import fragmentation_needed, host_unreachable, may_answer
+from l2tpns_core.dataplane.intercept import Interceptor
 from l2tpns_core.dataplane.ipv4 import DONT_FRAGMENT, fragment, header_length
 from l2tpns_core.dataplane.mss import clamp_mss
 from l2tpns_core.dataplane.plane import PacketHook, Peer
 from l2tpns_core.dataplane.ratelimit import RateLimit
+from l2tpns_core.dataplane.throttle import Shaper
 from l2tpns_core.dataplane.udp import L2tpSocket
 
 log = logging.getLogger("l2tpns.plane")
@@ -31,6 +33,7 @@ class Downstream:
         "_answer",
         "_clock",
         "_counters",
+        "_interceptor",
         "_read",
         "_socket",
         "_table",
@@ -38,6 +41,7 @@ class Downstream:
         "batch",
         "hook",
         "icmp_limit",
+        "shaper",
     )
 
     def __init__(
@@ -48,15 +52,20 @@ class Downstream:
         read: Callable[[int], bytes | None],
         answer: Callable[[bytes], object] | None,
         clock: Callable[[], float],
+        schedule: Callable[[float], None],
+        interceptor: Interceptor,
     ) -> None:
         """`read` takes a packet from the TUN device, None when there is none; `answer` sends an IP
-        packet of our own into the network, None for no ICMP errors."""
+        packet of our own into the network, None for no ICMP errors; `schedule` is told that
+        shaper.release() has work at a monotonic time."""
         self._table = table
         self._counters = counters
         self._socket = l2tp_socket
         self._read = read
         self._answer = answer
         self._clock = clock
+        self._interceptor = interceptor
+        self.shaper = Shaper(counters, self._pass_on, schedule)
         self.batch = 1
         self.address = b""
         """The source of our ICMP errors, four bytes; empty for no errors."""
@@ -169,6 +178,11 @@ class Downstream:
         return pieces
 
     def _send_packet(self, entry: Entry, packet: bytes, now: float) -> None:
+        bucket = entry.bucket_out
+        if bucket is None or self.shaper.passes(entry, bucket, packet, now):
+            self._pass_on(entry, packet, now)
+
+    def _pass_on(self, entry: Entry, packet: bytes, now: float) -> None:
         header = entry.header
         if entry.send_sequence:
             header = entry.header_for() + entry.route.ppp_prefix
@@ -176,6 +190,8 @@ class Downstream:
             entry.packets_out += 1
             entry.octets_out += len(packet)
             entry.data_at = now
+            if entry.snoop is not None and not self._interceptor.is_own_copy(packet):
+                self._interceptor.copy(packet, entry.snoop)
 
     def _transmit(self, entry: Entry, datagram: bytes) -> bool:
         try:

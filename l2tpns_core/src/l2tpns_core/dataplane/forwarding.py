@@ -3,6 +3,7 @@
 from typing import Final
 
 from l2tpns_core.dataplane.plane import SessionCounters, SessionRoute
+from l2tpns_core.dataplane.throttle import Bucket
 from l2tpns_core.l2tp.data import SEQUENCE_MASK, encode_data
 from l2tpns_core.l2tp.sequencing import Sequencer
 from l2tpns_core.timers import Timer
@@ -28,6 +29,8 @@ class Entry:
 
     __slots__ = (
         "ancillary",
+        "bucket_in",
+        "bucket_out",
         "clamp_mss",
         "data_at",
         "header",
@@ -49,6 +52,8 @@ class Entry:
         "send_sequence",
         "sequencer",
         "sequencer_timer",
+        "snoop",
+        "special",
     )
 
     def __init__(self, key: int) -> None:
@@ -58,6 +63,8 @@ class Entry:
         self.next_ns = 0
         self.sequencer: Sequencer | None = None
         self.sequencer_timer: Timer | None = None
+        self.bucket_in: Bucket | None = None
+        self.bucket_out: Bucket | None = None
 
     def apply(self, route: SessionRoute, ancillary: Ancillary | None) -> None:
         """Take over a route; `ancillary` is what makes the socket send from route.local."""
@@ -75,7 +82,10 @@ class Entry:
         self.clamp_mss = route.clamp_mss
         self.hooked = route.hooked
         self.send_sequence = route.send_sequence
-        self.plain = not route.hooked and not route.send_sequence
+        self.snoop = route.snoop
+        self.special = bool(route.hooked or route.throttle_in or route.snoop)
+        """More is to be done with packets of the subscriber than to write them to the device."""
+        self.plain = not (route.hooked or route.send_sequence or route.throttle_out or route.snoop)
         """The packet loop may send `header` and the packet as they are."""
 
     def owns(self, address: bytes) -> bool:

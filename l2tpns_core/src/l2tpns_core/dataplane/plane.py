@@ -36,6 +36,7 @@ class SessionRoute:
     throttle_in: int = 0
     throttle_out: int = 0
     snoop: Peer | None = None
+    """Where a copy of each packet goes."""
     hooked: bool = False
     """A plugin listens to packet_rx or packet_tx: every packet is shown to it."""
 
@@ -53,6 +54,21 @@ class SessionCounters(NamedTuple):
     data_at: float = 0.0
 
 
+class ThrottleState(NamedTuple):
+    """The limits of a session at work, since they were set: rates in kbit/s, else packets."""
+
+    rate_in: int = 0
+    rate_out: int = 0
+    queued_in: int = 0
+    queued_out: int = 0
+    passed_in: int = 0
+    passed_out: int = 0
+    delayed_in: int = 0
+    delayed_out: int = 0
+    dropped_in: int = 0
+    dropped_out: int = 0
+
+
 class DataPlane(Protocol):
     """The interface of every plane. Nothing here blocks, and nothing walks all sessions."""
 
@@ -66,6 +82,9 @@ class DataPlane(Protocol):
 
     def counters(self, key: int) -> SessionCounters:
         """The counters of one session so far."""
+
+    def throttle_state(self, key: int) -> ThrottleState | None:
+        """How the limits of a session fare; None when it has none in the plane."""
 
     def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
         """Send PPP frames (from the address field on) to the subscriber's LAC."""

@@ -16,6 +16,7 @@ from l2tpns_core.dataplane.plane import (
     PlaneEvents,
     SessionCounters,
     SessionRoute,
+    ThrottleState,
 )
 
 MAX_RECORDED: Final = 100_000
@@ -91,6 +92,12 @@ class RecordingPlane:
 
     def counters(self, key: int) -> SessionCounters:
         return self._usage.get(key, SessionCounters())
+
+    def throttle_state(self, key: int) -> ThrottleState | None:
+        route = self.routes.get(key)
+        if route is None or not (route.throttle_in or route.throttle_out):
+            return None
+        return ThrottleState(route.throttle_in, route.throttle_out)
 
     def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
         for frame in frames:

@@ -13,15 +13,18 @@ from typing import Final, Protocol
 
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.downstream import Downstream
-from l2tpns_core.dataplane.forwarding import ForwardingTable
+from l2tpns_core.dataplane.forwarding import Entry, ForwardingTable
+from l2tpns_core.dataplane.intercept import Interceptor
 from l2tpns_core.dataplane.plane import (
     PacketHook,
     Peer,
     PlaneEvents,
     SessionCounters,
     SessionRoute,
+    ThrottleState,
 )
 from l2tpns_core.dataplane.ratelimit import RateLimit
+from l2tpns_core.dataplane.throttle import earliest, state_of
 from l2tpns_core.dataplane.udp import L2tpSocket
 from l2tpns_core.dataplane.upstream import Upstream
 from l2tpns_core.l2tp.sequencing import SequencerCounters
@@ -86,11 +89,26 @@ class UserPlane:
         self._reading = False
         self._table = ForwardingTable()
         self._counters = PlaneCounters()
+        self._interceptor = Interceptor(self._counters)
         self._up = Upstream(
-            self._table, self._counters, l2tp_socket, device.write, events, clock, self._schedule
+            self._table,
+            self._counters,
+            l2tp_socket,
+            device.write,
+            events,
+            clock,
+            self._schedule,
+            self._interceptor.copy,
         )
         self._down = Downstream(
-            self._table, self._counters, l2tp_socket, device.read, send_icmp, clock
+            self._table,
+            self._counters,
+            l2tp_socket,
+            device.read,
+            send_icmp,
+            clock,
+            self._schedule,
+            self._interceptor,
         )
         self.configure(options or PlaneOptions())
 
@@ -98,7 +116,13 @@ class UserPlane:
 
     def install(self, route: SessionRoute) -> None:
         """Add a session or replace what is known of it; counters and sequence numbers go on."""
-        self._table.install(route, self._socket.ancillary_for(route.local))
+        known = self._table.sessions.get(route.key)
+        snooped = None if known is None else known.snoop
+        entry = self._table.install(route, self._socket.ancillary_for(route.local))
+        if route.throttle_in or route.throttle_out or entry.bucket_in or entry.bucket_out:
+            self._throttle(entry, route)
+        if route.snoop != snooped:
+            self._snoop(snooped, route.snoop)
 
     def remove(self, key: int) -> SessionCounters:
         """Forget a session and return its final counters (zeros when it was not there)."""
@@ -106,12 +130,19 @@ class UserPlane:
         if entry is None:
             return NEVER
         self._up.forget(entry)
+        self._down.shaper.discard(entry.bucket_out)
+        self._snoop(entry.snoop, None)
         return entry.counters()
 
     def counters(self, key: int) -> SessionCounters:
         """The counters of one session so far."""
         entry = self._table.sessions.get(key)
         return NEVER if entry is None else entry.counters()
+
+    def throttle_state(self, key: int) -> ThrottleState | None:
+        """How the limits of a session fare; None when it has none in the plane."""
+        entry = self._table.sessions.get(key)
+        return None if entry is None else state_of(entry.bucket_in, entry.bucket_out)
 
     def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
         """Send PPP frames (from the address field on) to the subscriber's LAC."""
@@ -143,6 +174,7 @@ class UserPlane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._interceptor.close()
 
     def configure(self, options: PlaneOptions) -> None:
         """Take over new settings."""
@@ -204,7 +236,24 @@ class UserPlane:
             self._loop.remove_reader(self._device.fileno())
             log.critical("the TUN device is gone, nothing reaches subscribers any more: %s", error)
 
-    # Timers of the sequencing windows
+    def _throttle(self, entry: Entry, route: SessionRoute) -> None:
+        """Have the buckets of a session follow its route."""
+        now = self._clock()
+        if not route.ip:  # its network is down: what waits is for nobody
+            self._up.shaper.discard(entry.bucket_in)
+            self._down.shaper.discard(entry.bucket_out)
+        entry.bucket_in = self._up.shaper.follow(entry, entry.bucket_in, route.throttle_in, now)
+        entry.bucket_out = self._down.shaper.follow(
+            entry, entry.bucket_out, route.throttle_out, now
+        )
+
+    def _snoop(self, before: Peer | None, after: Peer | None) -> None:
+        if after is not None:
+            self._interceptor.add(after)
+        if before is not None:
+            self._interceptor.discard(before)
+
+    # Timers of the sequencing windows and of what waits for its credit
 
     def _schedule(self, deadline: float) -> None:
         delay = max(0.0, deadline - self._clock())
@@ -216,6 +265,7 @@ class UserPlane:
 
     def _handle_timer(self) -> None:
         self._timer = None
-        deadline = self._up.handle_timers(self._clock())
+        now = self._clock()
+        deadline = earliest(self._up.handle_timers(now), self._down.shaper.release(now))
         if deadline is not None:
             self._schedule(deadline)

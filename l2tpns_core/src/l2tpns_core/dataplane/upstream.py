@@ -18,6 +18,7 @@ from l2tpns_core.dataplane.forwarding import SESSION_BITS, Entry, ForwardingTabl
 from l2tpns_core.dataplane.mss import clamp_mss
 from l2tpns_core.dataplane.plane import PacketHook, Peer, PlaneEvents
 from l2tpns_core.dataplane.ratelimit import RateLimit
+from l2tpns_core.dataplane.throttle import Shaper, earliest
 from l2tpns_core.dataplane.udp import L2tpSocket
 from l2tpns_core.l2tp.data import decode_data
 from l2tpns_core.l2tp.errors import L2tpError
@@ -62,6 +63,7 @@ class Upstream:
 
     __slots__ = (
         "_clock",
+        "_copy",
         "_counters",
         "_reports",
         "_schedule",
@@ -72,6 +74,7 @@ class Upstream:
         "batch",
         "events",
         "hook",
+        "shaper",
     )
 
     def __init__(
@@ -83,9 +86,11 @@ class Upstream:
         events: PlaneEvents,
         clock: Callable[[], float],
         schedule: Callable[[float], None],
+        copy: Callable[[bytes, Peer], None],
     ) -> None:
         """`write` puts a packet into the TUN device and returns None when it is full; `schedule`
-        is told that handle_timers() has work at a monotonic time."""
+        is told that handle_timers() has work at a monotonic time; `copy` sends a copy of a packet
+        to who intercepts it."""
         self._table = table
         self._counters = counters
         self._socket = l2tp_socket
@@ -93,6 +98,8 @@ class Upstream:
         self._clock = clock
         self._schedule = schedule
         self._reports = RateLimit(UNKNOWN_SESSION_REPORTS)
+        self._copy = copy
+        self.shaper = Shaper(counters, self._write_waited, schedule)
         self._timers = TimerQueue()
         self.batch = 1
         self.events = events
@@ -143,9 +150,10 @@ class Upstream:
         counters.tun_tx_octets += written_octets
 
     def handle_timers(self, now: float) -> float | None:
-        """Give up waiting for lost messages; return when to come again, or None."""
+        """Give up waiting for lost messages, and pass on what waited for its credit; return when to
+        come again, or None."""
         self._timers.expire(now)
-        return self._timers.next_deadline()
+        return earliest(self._timers.next_deadline(), self.shaper.release(now))
 
     def forget(self, entry: Entry) -> None:
         """Free what belongs to a session that was removed."""
@@ -154,6 +162,7 @@ class Upstream:
         if entry.sequencer is not None:
             self._count_sequencer(entry.sequencer)
         entry.sequencer = entry.sequencer_timer = None
+        self.shaper.discard(entry.bucket_in)
 
     def _forward(self, entry: Entry, data: bytes, start: int, end: int, now: float) -> int:
         """Carry the PPP frame data[start:end] on; return the octets written to the TUN device."""
@@ -179,12 +188,8 @@ class Upstream:
             version_ihl != 0x45 or (total > TCP_FLAGS_AT and packet[TCP_FLAGS_AT] & SYN)
         ):
             packet = self._clamp(entry, packet)
-        if entry.hooked and self.hook is not None:
-            changed = self.hook(entry.key, packet)
-            if not changed:
-                self._counters.hook_drops_in += 1
-                return 0
-            packet, total = changed, len(changed)
+        if entry.special:
+            return self._forward_special(entry, packet, now)
         try:
             if self._write(packet) is None:
                 self._counters.tun_write_failures += 1
@@ -196,6 +201,42 @@ class Upstream:
         entry.octets_in += total
         entry.data_at = now
         return total
+
+    def _forward_special(self, entry: Entry, packet: bytes, now: float) -> int:
+        """The same for a session that plugins watch, that is throttled or intercepted."""
+        if entry.hooked and self.hook is not None:
+            changed = self.hook(entry.key, packet)
+            if not changed:
+                self._counters.hook_drops_in += 1
+                return 0
+            packet = changed
+        bucket = entry.bucket_in
+        if bucket is not None and not self.shaper.passes(entry, bucket, packet, now):
+            return 0
+        return self._write_packet(entry, packet, now)
+
+    def _write_packet(self, entry: Entry, packet: bytes, now: float) -> int:
+        try:
+            if self._write(packet) is None:
+                self._counters.tun_write_failures += 1
+                return 0
+        except OSError:
+            self._counters.tun_write_failures += 1
+            return 0
+        size = len(packet)
+        entry.packets_in += 1
+        entry.octets_in += size
+        entry.data_at = now
+        if entry.snoop is not None:
+            self._copy(packet, entry.snoop)
+        return size
+
+    def _write_waited(self, entry: Entry, packet: bytes, now: float) -> None:
+        """A packet that had to wait for its credit."""
+        size = self._write_packet(entry, packet, now)
+        if size:
+            self._counters.tun_tx_packets += 1
+            self._counters.tun_tx_octets += size
 
     def _accept_source(self, entry: Entry, source: bytes, frame: bytes, now: float) -> bool:
         """Whether a packet that is not from the session's own address may pass."""

@@ -13,7 +13,13 @@ from ipaddress import IPv4Address
 
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.config.directives import Config
-from l2tpns_core.dataplane.plane import DataPlane, Peer, SessionCounters, SessionRoute
+from l2tpns_core.dataplane.plane import (
+    DataPlane,
+    Peer,
+    SessionCounters,
+    SessionRoute,
+    ThrottleState,
+)
 from l2tpns_core.l2tp.codes import StopResult
 from l2tpns_core.l2tp.endpoint import Endpoint
 from l2tpns_core.l2tp.tunnel import Tunnel
@@ -131,6 +137,10 @@ class Lns:
     def usage(self, session: Session) -> SessionCounters:
         """The traffic of a session so far."""
         return garden.counted(session, self.plane.counters(session.key))
+
+    def throttle_state(self, session: Session) -> ThrottleState | None:
+        """How the limits of a session fare, None when nothing limits it."""
+        return self.plane.throttle_state(session.key)
 
     def sessions_of_user(self, user: str) -> list[Session]:
         return self.tables.of_user(user)

@@ -15,6 +15,7 @@ from l2tpns_core.dataplane.plane import (
     PlaneEvents,
     SessionCounters,
     SessionRoute,
+    ThrottleState,
 )
 from l2tpns_core.l2tp.avp import TABLE, AvpType
 from l2tpns_core.l2tp.codes import MessageType
@@ -79,6 +80,9 @@ class TracedPlane:
 
     def counters(self, key: int) -> SessionCounters:
         return self._plane.counters(key)
+
+    def throttle_state(self, key: int) -> ThrottleState | None:
+        return self._plane.throttle_state(key)
 
     def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
         frames = list(frames)
