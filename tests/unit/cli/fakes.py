@@ -65,6 +65,14 @@ class FakeRequest:
     tries: int = 1
 
 
+@dataclass
+class FakeThrottle:
+    queued_in: int = 0
+    queued_out: int = 0
+    dropped_in: int = 0
+    dropped_out: int = 0
+
+
 class FakeLns:
     """The part of the LNS that operators look at, and a record of what they did."""
 
@@ -73,6 +81,7 @@ class FakeLns:
         self.endpoint = SimpleNamespace(tunnels={})
         self.pool = AddressPool()
         self.traffic: dict[int, SessionCounters] = {}
+        self.buckets: dict[int, FakeThrottle] = {}
         self.dropped: list[tuple[str, int]] = []
 
     def clock(self) -> float:
@@ -88,19 +97,30 @@ class FakeLns:
         return [
             session
             for session in self.sessions.values()
-            if session.user == user and not session.walled_garden
+            if session.user.casefold() == user.casefold() and not session.walled_garden
         ]
 
     def find_session(self, text: str) -> Session:
-        if not text.isdigit():
+        tunnel, _, number = text.rpartition("/")
+        if not number.isdigit():
             raise LookupError(f'Invalid session id "{text}"')
         for session in self.sessions.values():
-            if session.session_id == int(text):
+            if session.session_id == int(number) and tunnel in ("", str(session.tunnel_id)):
                 return session
         raise LookupError(f"Session {text} is not active.")
 
     def drop_session(self, session: Session, reason: str) -> None:
         self.dropped.append(("session", session.session_id))
+
+    def throttle_state(self, session: Session) -> FakeThrottle | None:
+        return self.buckets.get(session.key)
+
+    def throttle(self, session: Session, rate_in: int, rate_out: int) -> None:
+        session.throttle_in = rate_in if rate_in >= 0 else session.throttle_in
+        session.throttle_out = rate_out if rate_out >= 0 else session.throttle_out
+
+    def snoop(self, session: Session, ip: int, port: int) -> None:
+        session.snoop_ip, session.snoop_port = ip, port
 
     def drop_tunnel(self, tunnel: Any, reason: str) -> None:
         self.dropped.append(("tunnel", tunnel.local_id))
@@ -164,9 +184,16 @@ class FakeContext:
             f'Setting "{name}" to {format_value(find_directive(name), getattr(self.config, name))}'
         )
 
-    def run(self, line: str, mode: Mode = Mode.EXEC, *, json: bool = False) -> "Screen":
+    def run(
+        self,
+        line: str,
+        mode: Mode = Mode.EXEC,
+        *,
+        json: bool = False,
+        access: Access | None = None,
+    ) -> "Screen":
         """Carry out a line to its end."""
-        result = evaluate(line, self, GRAMMAR, Access(mode), as_json=json)
+        result = evaluate(line, self, GRAMMAR, access or Access(mode), as_json=json)
         lines = [text for text in result.lines if text is not None]
         return Screen(lines, result.error, result.mode)
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard
+from l2tpns_core.plugins.chain import LoadedPlugin
+from l2tpns_core.plugins.discovery import AvailablePlugin
 from l2tpns_core.session import Session
 
 
@@ -84,6 +86,19 @@ class PoolView(Protocol):
     def rows(self, now: float, *, include_unused: bool = False) -> Iterator[PoolRowView]: ...
 
 
+class ThrottleView(Protocol):
+    """What waits in the token buckets of a session, and what found no room, in packets."""
+
+    @property
+    def queued_in(self) -> int: ...
+    @property
+    def queued_out(self) -> int: ...
+    @property
+    def dropped_in(self) -> int: ...
+    @property
+    def dropped_out(self) -> int: ...
+
+
 class LnsView(Protocol):
     """The LNS, as far as operators look at it and act on it."""
 
@@ -100,10 +115,13 @@ class LnsView(Protocol):
     @property
     def wall(self) -> Callable[[], float]: ...
     def usage(self, session: Session) -> SessionCounters: ...
+    def throttle_state(self, session: Session) -> ThrottleView | None: ...
     def sessions_of_user(self, user: str) -> list[Session]: ...
     def find_session(self, text: str) -> Session: ...
     def drop_session(self, session: Session, reason: str) -> None: ...
     def drop_tunnel(self, tunnel: Any, reason: str) -> None: ...
+    def throttle(self, session: Session, rate_in: int, rate_out: int) -> None: ...
+    def snoop(self, session: Session, ip: int, port: int) -> None: ...
 
 
 class PendingView(Protocol):
@@ -139,6 +157,13 @@ class RadiusView(Protocol):
     def pending(self) -> Iterable[PendingView]: ...
 
 
+class PluginsView(Protocol):
+    """The plugins, loaded and installed."""
+
+    def loaded(self) -> list[LoadedPlugin]: ...
+    def available(self) -> list[AvailablePlugin]: ...
+
+
 class CommandContext(Protocol):
     """Everything that a command may use."""
 
@@ -159,6 +184,14 @@ class CommandContext(Protocol):
     def bandwidth(self) -> Bandwidth: ...
     def plugin_names(self) -> Sequence[str]:
         """The loaded plugins in load order."""
+
+    @property
+    def plugins(self) -> PluginsView: ...
+    def load_plugin(self, name: str) -> str:
+        """Load an installed plugin; returns the line to print. Raises PluginError."""
+
+    def remove_plugin(self, name: str) -> str:
+        """Unload a plugin; returns the line to print. Raises PluginError."""
 
     def set_directive(self, name: str, text: str) -> str:
         """Set a directive of the running configuration; returns the line to print. Raises

@@ -324,14 +324,23 @@ class Config:
     )
     throttle_speed: int = directive(
         0,
-        "Speed of throttled sessions; 0 does not throttle.",
+        "Speed of sessions that are throttled without a rate of their own; 0 for none: then only a "
+        "rate that is named throttles.",
         unit="kbit/s",
         limits=(0, 10_000_000),
         acts_at=ActsAt.NEXT_SESSION,
-        acts=False,
     )
-    snoop_host: IPv4Address = directive(NONE, "Where copies of intercepted packets go.", acts=False)
-    snoop_port: int = directive(0, "UDP port of snoop_host.", limits=(0, 65_535), acts=False)
+    snoop_host: IPv4Address = directive(
+        NONE,
+        "Where copies of intercepted packets go, unless another place is named; 0.0.0.0 for none.",
+        acts_at=ActsAt.NEXT_SESSION,
+    )
+    snoop_port: int = directive(
+        0,
+        "UDP port of snoop_host; 0 for none.",
+        limits=(0, 65_535),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
     accounting_dir: str = directive(
         "",
         "Directory for a file of every session's usage each five minutes; empty writes none.",
@@ -393,6 +402,14 @@ class Config:
         "that the system has.",
         choices=("auto", "ebpf", "user"),
         acts_at=ActsAt.RESTART,
+    )
+
+    # Plugins
+    plugin_slow_ms: int = directive(
+        50,
+        "A call of a plugin that takes longer is reported in the log; 0 reports none.",
+        unit="milliseconds",
+        limits=(0, 60_000),
     )
 
     # Remote control

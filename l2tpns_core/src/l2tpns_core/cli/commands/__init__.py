@@ -3,10 +3,13 @@
 from l2tpns_core.cli.commands import (
     addresses,
     configuration,
+    plugins,
     radius,
     sessions,
     shell,
+    snoop,
     status,
+    throttle,
     tunnels,
 )
 from l2tpns_core.cli.grammar import Grammar
@@ -14,5 +17,16 @@ from l2tpns_core.cli.grammar import Grammar
 
 def build_grammar() -> Grammar:
     """The tree of all commands of this release."""
-    modules = (shell, addresses, radius, configuration, sessions, tunnels, status)
+    modules = (
+        shell,
+        addresses,
+        radius,
+        configuration,
+        plugins,
+        sessions,
+        throttle,
+        snoop,
+        tunnels,
+        status,
+    )
     return Grammar(module.COMMANDS for module in modules)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from l2tpns_core.cli.context import LnsView
+from l2tpns_core.cli.grammar import Access
 from l2tpns_core.observe.text import printable, token
 from l2tpns_core.ppp.link import Phase
 from l2tpns_core.session import Session
@@ -19,12 +20,14 @@ UNKNOWN = "*"
 
 
 class SessionView:
-    """A session and its traffic at one moment."""
+    """A session and its traffic at one moment. Whether it is intercepted is for privileged eyes;
+    to all others no session ever is."""
 
-    __slots__ = ("_session", "_usage", "idle_s", "now", "opened_s")
+    __slots__ = ("_privileged", "_session", "_usage", "idle_s", "now", "opened_s")
 
-    def __init__(self, session: Session, lns: LnsView) -> None:
+    def __init__(self, session: Session, lns: LnsView, access: Access) -> None:
         self._session = session
+        self._privileged = access.privileged
         self._usage = lns.usage(session)
         self.now = lns.clock()
         self.opened_s = max(0, int(lns.wall() - session.opened))
@@ -127,7 +130,7 @@ class SessionView:
 
     @property
     def snooped(self) -> bool:
-        return bool(self._session.snoop_ip)
+        return self._privileged and bool(self._session.snoop_ip)
 
     @property
     def throttled(self) -> bool:

@@ -1,12 +1,13 @@
 """Commands about sessions and users (manual, "show session", "show users", "drop session")."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from l2tpns_core.cli.answer import Answer, Listing, Message
 from l2tpns_core.cli.commands.session_view import HEADER, SessionView
+from l2tpns_core.cli.commands.targets import live
 from l2tpns_core.cli.context import LnsView
 from l2tpns_core.cli.errors import CommandError
-from l2tpns_core.cli.grammar import Argument, Call, CommandSet
+from l2tpns_core.cli.grammar import Access, Argument, Call, CommandSet
 from l2tpns_core.config.errors import shown
 from l2tpns_core.observe.text import printable
 from l2tpns_core.session import Session
@@ -44,9 +45,9 @@ def show_users(call: Call) -> Answer:
     lns = call.context.lns
     if call.arguments:
         found = [session for user in call.arguments for session in _sessions_of(lns, user)]
-        return _details(lns, found)
+        return _details(lns, found, call.access)
     return Listing(
-        rows=(session for session in _live(lns) if session.user),
+        rows=(session for session in live(lns) if session.user),
         line=lambda session: printable(session.user),
         data=lambda session: {
             "user": session.user,
@@ -95,30 +96,23 @@ def drop_session(call: Call) -> Answer:
 
 
 def _show_session(call: Call) -> Answer:
-    lns = call.context.lns
+    lns, access = call.context.lns, call.access
     if call.arguments:
-        return _details(lns, [_find(lns, text) for text in call.arguments])
+        return _details(lns, [_find(lns, text) for text in call.arguments], access)
     return Listing(
-        rows=_live(lns),
-        line=lambda session: SessionView(session, lns).line(),
-        data=lambda session: SessionView(session, lns).data(),
+        rows=live(lns),
+        line=lambda session: SessionView(session, lns, access).line(),
+        data=lambda session: SessionView(session, lns, access).data(),
         header=HEADER,
     )
 
 
-def _details(lns: LnsView, sessions: Iterable[Session]) -> Answer:
+def _details(lns: LnsView, sessions: Iterable[Session], access: Access) -> Answer:
     return Listing(
         rows=sessions,
-        line=lambda session: SessionView(session, lns).details(),
-        data=lambda session: SessionView(session, lns).data(),
+        line=lambda session: SessionView(session, lns, access).details(),
+        data=lambda session: SessionView(session, lns, access).data(),
     )
-
-
-def _live(lns: LnsView) -> Iterator[Session]:
-    """The sessions of this moment, without those that end while the list is being sent."""
-    for session in list(lns.sessions.values()):
-        if lns.sessions.get(session.key) is session:
-            yield session
 
 
 def _sessions_of(lns: LnsView, user: str) -> list[Session]:

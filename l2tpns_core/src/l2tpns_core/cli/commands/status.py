@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from l2tpns_core.cli.answer import Answer, Message, Report
@@ -12,6 +12,8 @@ from l2tpns_core.observe.counters import Traffic, TrafficTotals, speed_line
 COMMANDS = CommandSet()
 MIN_WIDTH = 10
 NAME_WIDTH = 30
+SECRET = "snoop"
+"""In the name of a counter: only privileged operators see it."""
 
 
 @COMMANDS.command("show version", "Show currently running software version")
@@ -23,7 +25,10 @@ def show_version(call: Call) -> Answer:
 @COMMANDS.command("show counters", "Display all the internal counters and running totals")
 def show_counters(call: Call) -> Answer:
     board = call.context.counters
-    traffic, groups, reset_time = board.traffic(), board.values(), board.reset_time
+    traffic, reset_time = board.traffic(), board.reset_time
+    groups = board.values()
+    if not call.access.privileged:
+        groups = {name: _without_secrets(values) for name, values in groups.items()}
 
     def lines() -> Iterator[str]:
         yield from _traffic_lines(traffic)
@@ -76,6 +81,11 @@ def uptime(call: Call) -> Answer:
         }
 
     return Report(lines, data)
+
+
+def _without_secrets(values: Mapping[str, int]) -> dict[str, int]:
+    """Counters without those that tell that somebody is intercepted."""
+    return {name: value for name, value in values.items() if SECRET not in name}
 
 
 def duration(seconds: int) -> str:
