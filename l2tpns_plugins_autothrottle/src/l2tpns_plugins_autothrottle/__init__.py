@@ -1,4 +1,7 @@
-"""Throttles sessions as their RADIUS reply says.
-
-The distribution holds the place of the plugin in the repository; it registers nothing yet.
+"""Throttles sessions as their RADIUS reply says. AutoThrottlePlugin is the plugin `autothrottle`;
+its README lists the forms of Cisco-AVPair that it understands.
 """
+
+from l2tpns_plugins_autothrottle.plugin import AutoThrottlePlugin
+
+__all__ = ["AutoThrottlePlugin"]
