@@ -8,7 +8,6 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from support.memory import Client, Lac, World, ip
 
 from l2tpns_core.plugin_host import PluginHost
 from l2tpns_core.plugins import (
@@ -23,6 +22,7 @@ from l2tpns_core.plugins import (
 from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.settings import FILE_NAME
 from l2tpns_core.radius.model import AccessOutcome, AccessReply, AccountingStatus, PapCredentials
+from support.memory import Client, Lac, World, ip
 
 
 @dataclass

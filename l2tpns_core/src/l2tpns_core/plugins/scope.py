@@ -55,8 +55,8 @@ class PluginScope:
         return task
 
     def every(self, seconds: float, function: Callable[[], object]) -> Callable[[], None]:
-        """Call a function again and again; return what stops that. Raises RuntimeError like create_task(), and ValueError
-        for a time that makes no sense."""
+        """Call a function again and again; return what stops that. Raises RuntimeError like
+        create_task(), and ValueError for a time that makes no sense."""
         if not seconds >= MIN_INTERVAL_S:
             raise ValueError(f"cannot call something every {seconds} seconds")
         if not self._is_open:
