@@ -38,6 +38,7 @@ TUN_ADDRESS = "203.0.113.1"
 POOL = int.from_bytes(socket.inet_aton("10.0.0.0"), "big")
 PORT = 1701
 FAR_PORT = 9
+SNOOP_PORT = 4000
 INNER_SIZE = 64
 MAX_FLOOD = 4096
 """Different datagrams in the flood; enough to visit sessions far apart."""
@@ -107,6 +108,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--multi-read-count", type=int, default=PlaneOptions().multi_read_count)
     parser.add_argument("--wildcard", action="store_true", help="bind the socket to 0.0.0.0")
+    parser.add_argument(
+        "--throttle", type=int, default=0, metavar="KBIT", help="throttle every session"
+    )
+    parser.add_argument("--snoop", action="store_true", help="intercept every session")
     parser.add_argument("--profile", action="store_true", help="print where the plane spends time")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -195,6 +200,9 @@ async def _plane(sessions: int, options: argparse.Namespace, control: Connection
                 ip=subscriber(number),
                 mru=1462,
                 clamp_mss=1422,
+                throttle_in=options.throttle,
+                throttle_out=options.throttle,
+                snoop=(FAR, SNOOP_PORT) if options.snoop else None,
             )
         )
     plane.start()

@@ -237,7 +237,8 @@ class Client:
 
     def ping(self, target: str, size: int = 64) -> None:
         """Send one ICMP echo request of `size` bytes; answers count in `echo_replies`."""
-        if self.pinger is None or self.pinger.target != number(target):
+        wanted = (number(target), size)
+        if self.pinger is None or (self.pinger.target, self.pinger.size) != wanted:
             self.pinger = Pinger(self.ppp.ip, number(target), self.session_id, size)
         self.send_ip(self.pinger.next_packet())
 

@@ -190,7 +190,7 @@ def udp_packet(source: int, source_port: int, target: int, port: int, data: byte
 class Pinger:
     """ICMP echo requests from one address to another, cheap to make in numbers (RFC 792)."""
 
-    __slots__ = ("_head", "_sum", "_tail", "identifier", "sequence", "target")
+    __slots__ = ("_head", "_sum", "_tail", "identifier", "sequence", "size", "target")
 
     def __init__(self, source: int, target: int, identifier: int, size: int = 64) -> None:
         """`size` is that of the IPv4 packet in bytes, 28 at least."""
@@ -200,6 +200,7 @@ class Pinger:
         self._head = packet[:20]
         self._sum = checksum(blank + self._tail) ^ 0xFFFF
         self.identifier = identifier
+        self.size = size
         self.target = target
         self.sequence = 0
 
