@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from pathlib import Path
+from typing import Protocol
 
 from l2tpns_core.lns import Lns
 from l2tpns_core.plugins.api import PluginApi
@@ -15,6 +16,13 @@ from l2tpns_core.plugins.settings import FILE_NAME, SettingsError, SettingsFile,
 log = logging.getLogger("l2tpns.plugins")
 
 
+class SettingsSource(Protocol):
+    """Something like plugins.toml."""
+
+    def read(self) -> SettingsTables:
+        """What is in it now. Raises SettingsError."""
+
+
 class PluginHost:
     """Makes the API objects of a manager's plugins. `directory` is that of the startup-config."""
 
@@ -24,12 +32,14 @@ class PluginHost:
         plugins: PluginManager,
         loop: asyncio.AbstractEventLoop,
         directory: Path,
+        settings: SettingsSource | None = None,
     ) -> None:
+        """`settings` is read in the place of the plugins.toml of the directory."""
         self._lns = lns
         self._plugins = plugins
         self._loop = loop
         self._directory = directory
-        self._file = SettingsFile(directory / FILE_NAME)
+        self._file = settings or SettingsFile(directory / FILE_NAME)
         plugins.make_api = self.make_api
         plugins.on_unload = lns.forget_plugin
         self.configure()
