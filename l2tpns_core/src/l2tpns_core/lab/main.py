@@ -8,16 +8,18 @@ from l2tpns_core import __version__
 from l2tpns_core.lab.demo_command import add_parser as add_demo
 from l2tpns_core.lab.dial_command import add_parser as add_dial
 from l2tpns_core.lab.netns import LabError
+from l2tpns_core.lab.new_plugin import add_parser as add_new_plugin
 from l2tpns_core.lab.radius_command import add_parser as add_radius
 from l2tpns_core.lab.snoop_command import add_parser as add_snoop
 
 DESCRIPTION = """\
 A lab in a box for the LNS.
 
-  demo     everything at once on this machine: LNS, RADIUS server, subscribers, a prompt
-  dial     a LAC with any number of PPP clients, against this or any other LNS
-  radius   a RADIUS server whose users are in a TOML file
-  snoop    a receiver for the packets of intercepted subscribers, which writes pcap
+  demo         everything at once on this machine: LNS, RADIUS server, subscribers, a prompt
+  dial         a LAC with any number of PPP clients, against this or any other LNS
+  radius       a RADIUS server whose users are in a TOML file
+  snoop        a receiver for the packets of intercepted subscribers, which writes pcap
+  new-plugin   a plugin to begin with, as a distribution with tests
 
 `l2tpns-lab COMMAND --help` explains each of them with examples."""
 
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add_parser in (add_demo, add_dial, add_radius, add_snoop):
+    for add_parser in (add_demo, add_dial, add_radius, add_snoop, add_new_plugin):
         add_parser(commands)
     args = parser.parse_args(argv)
     try:

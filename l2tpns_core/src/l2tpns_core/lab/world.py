@@ -11,6 +11,7 @@ needs wait_until().
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -222,8 +223,9 @@ class LnsWorld:
         self, plugin: type | str, name: str = "", settings: Mapping[str, object] | None = None
     ) -> Any:
         """Load a plugin: its class, or the name of one that is installed. Returns the instance.
-        Raises PluginError."""
-        name = name or (plugin if isinstance(plugin, str) else plugin.__name__.lower())
+        A class LoginWatch is loaded as login_watch, unless it is given a name. Raises
+        PluginError."""
+        name = name or (plugin if isinstance(plugin, str) else _snake_case(plugin.__name__))
         if settings is not None:
             self._settings.tables[name] = dict(settings)
         if isinstance(plugin, str):
@@ -320,6 +322,10 @@ class LnsWorld:
         if self.memory.now >= self._next_tick and self.plugins.listens("timer"):
             self._next_tick += 1.0
             self.plugins.timer(ParamTimer(time_now=int(self.lns.wall())))
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def address(text: str) -> int:

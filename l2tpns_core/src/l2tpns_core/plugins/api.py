@@ -37,6 +37,8 @@ class Core(Protocol):
     def config(self) -> object:
         """The directives in force as attributes."""
 
+    @property
+    def clock(self) -> Callable[[], float]: ...
     def session_by_id(self, session_id: int) -> "Session | None": ...
     def sessions_of_user(self, user: str) -> "list[Session]": ...
     def session_by_ip(self, ip: int) -> "Session | None": ...
@@ -107,6 +109,11 @@ class PluginApi:
     def is_master(self) -> bool:
         """Whether this node decides: the master of its cluster, or alone."""
         return self._core.is_master
+
+    def now(self) -> float:
+        """Seconds of the clock by which the daemon's timers go, and every `*_at` of a session. In
+        a test it is the virtual one."""
+        return self._core.clock()
 
     def config(self, name: str) -> ConfigValue:
         """The value of a directive that is in force. Raises KeyError."""
