@@ -16,6 +16,8 @@ OVER = re.compile(r"Connection terminated|Modem hangup|Exit\.")
 TUNNEL_OVER = re.compile(r"Maximum retries exceeded|[Cc]onnection (\d+ )?closed to")
 """What xl2tpd writes when there is nothing left for pppd to run on."""
 DOWN_TIMEOUT_S = 10
+PATIENCE_S = 2
+"""How long the client waits for a server that may not be there."""
 HANGUPS = {
     "ppp": "signal_pppd TERM {name}",  # LCP Terminate-Request, then CDN
     "call": "echo 'h {call}' > /run/{lac}.control",  # CDN
@@ -151,10 +153,43 @@ class ClientSession:
 
     def iperf(self, address: str, *options: str) -> float:
         """Measure TCP to the iperf3 server at an address; Mbit/s that arrived. `-R` is download."""
-        bind = f"-B {self.given['local']} --bind-dev {self.given['interface']}"
-        command = f"iperf3 -J -c {address} {bind} --connect-timeout 3000 {' '.join(options)}"
-        end = json.loads(self._client.run(command))["end"]
+        end = json.loads(self._client.run(self._iperf(address, *options)))["end"]
         return float(end["sum_received"]["bits_per_second"]) / 1e6
+
+    def _iperf(self, address: str, *options: str) -> str:
+        bind = f"-B {self.given['local']} --bind-dev {self.given['interface']}"
+        return f"iperf3 -J -c {address} {bind} --connect-timeout 3000 {' '.join(options)}"
+
+    def flood(self, address: str, seconds: int, *options: str) -> None:
+        """Have iperf3 send to a server, or be sent to (`-R`), for so long."""
+        self._client.run(self._iperf(address, "-t", str(seconds), *options))
+
+    def received_in(self, seconds: float) -> float:
+        """Watch what arrives for so long; kbit/s of IP packets."""
+        counter = f"/sys/class/net/{self.given['interface']}/statistics/rx_bytes"
+        look = f'echo "$EPOCHREALTIME $(< {counter})"'
+        lines = self._client.run(f"{look}; nap {seconds}; {look}").splitlines()
+        (began, before), (ended, after) = (line.split() for line in lines)
+        return (int(after) - int(before)) * 8 / 1000 / (float(ended) - float(began))
+
+    def take_default_route(self) -> None:
+        """Have the client send everything through this session, as a subscriber does."""
+        self._client.run(f"ip route replace default dev {self.given['interface']}")
+
+    def fetch(self, url: str) -> str:
+        """What a web server answers; "" when none does."""
+        return self._client.run(f"wget -q -T {PATIENCE_S} -O - {url} || true")
+
+    def resolve(self, name: str, server: str) -> list[str]:
+        """The addresses that a name server gives for a name."""
+        output = self._client.run(f"nslookup -type=a {name} {server} || true")
+        return re.findall(r"Address(?: \d+)?: ([\d.]+)$", output.partition("Name:")[2], re.M)
+
+    def greeting(self, address: str, port: int) -> str:
+        """The first line of a TCP server; "" when there is none."""
+        opened = f"exec 5<> /dev/tcp/{address}/{port} && read -r -t {PATIENCE_S} -u 5 line"
+        script = f"timeout {PATIENCE_S} bash -c '{opened} && echo $line' 2> /dev/null || true"
+        return self._client.run(script).strip()
 
     # ---- how it ends
 

@@ -75,7 +75,7 @@ def client(
     guest.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def daemon(
     lns_namespace: Namespace,
     host: lineup.Host,

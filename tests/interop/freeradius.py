@@ -92,15 +92,19 @@ Record = dict[str, str]
 
 @dataclass(slots=True, frozen=True)
 class User:
-    """A subscriber that FreeRADIUS knows; `reply` are attributes of the Access-Accept."""
+    """A subscriber that FreeRADIUS knows; `reply` are attributes of the Access-Accept, `pairs` its
+    Cisco-AVPairs."""
 
     name: str
     password: str
     reply: dict[str, str] = field(default_factory=dict)
+    pairs: tuple[str, ...] = ()
 
     def entry(self) -> str:
         """Its lines in the users file, see users(5)."""
-        reply = ",\n".join(f"    {name} = {value}" for name, value in self.reply.items())
+        lines = [f"    {name} = {value}" for name, value in self.reply.items()]
+        lines += [f'    Cisco-AVPair += "{pair}"' for pair in self.pairs]
+        reply = ",\n".join(lines)
         return f'{self.name} Cleartext-Password := "{self.password}"\n{reply}\n\n'
 
 

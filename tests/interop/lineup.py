@@ -26,9 +26,23 @@ ETHERNET_HEADER = 14
 POOL = IPv4Network("10.20.1.0/24")
 PASSWORD = "correct horse"
 FIXED_ADDRESS = "10.20.2.7"
+RATE, RATE_IN, RATE_OUT = 1000, 1500, 2000
+"""kbit/s that RADIUS sets."""
+SNOOP_PORT = 9000
 USERS = [
     *(User(name, PASSWORD) for name in ("alice", "bob", "carol", "dave", "erin", "meter")),
     User("fixed", PASSWORD, {"Framed-IP-Address": FIXED_ADDRESS}),
+    User("late", PASSWORD, pairs=("garden=unpaid",)),
+    User("slow", PASSWORD, pairs=(f"throttle={RATE}",)),
+    User(
+        "policed",
+        PASSWORD,
+        pairs=(
+            f"lcp:interface-config#1=service-policy input {RATE_IN}",
+            f"lcp:interface-config#2=service-policy output {RATE_OUT}",
+        ),
+    ),
+    User("tapped", PASSWORD, pairs=(f"intercept={HOST}:{SNOOP_PORT}",)),
 ]
 DIRECTIVES = {
     "debug": "3",
@@ -52,7 +66,7 @@ class Host:
     Its line has neither segmentation offload nor ARP, so that the counts are exact."""
 
     def __init__(self, lns: Namespace, namespace: Namespace, directory: Path) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
         lns.ip(
             *("link", "add", "net0", "address", GATEWAY_MAC, "type", "veth"),
             *("peer", "name", "host0", "address", HOST_MAC, "netns", namespace.name),
@@ -73,7 +87,7 @@ class Host:
 
     def traffic(self) -> tuple[int, int]:
         """IP bytes so far: (received here, sent from here)."""
-        found = self._namespace.statistics("host0")
+        found = self.namespace.statistics("host0")
         received, sent = (
             found[f"{way}_bytes"] - ETHERNET_HEADER * found[f"{way}_packets"]
             for way in ("rx", "tx")

@@ -1,11 +1,12 @@
 """The daemon under test as its operator sees it: configuration files, its CLI, its log, signals."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,50 @@ CLI_TIMEOUT_S = 20
 RELOAD_TIMEOUT_S = 5
 
 
+def script(name: str) -> Path:
+    """A program that the distributions install."""
+    return Path(sysconfig.get_path("scripts")) / name
+
+
 class LnsDaemon:
     """A running `l2tpns`; its configuration directory is `directory`."""
 
     def __init__(
-        self, namespace: Namespace, directory: Path, directives: Mapping[str, str], pool: str
+        self,
+        namespace: Namespace,
+        directory: Path,
+        directives: Mapping[str, str],
+        pool: str,
+        *,
+        plugins: Sequence[str] = (),
+        files: Mapping[str, str] | None = None,
+        programs: Path | None = None,
     ) -> None:
+        """`files` are further ones beside the startup-config, by name; `programs` is a directory
+        that its PATH begins with."""
         self._namespace = namespace
+        self._plugins = plugins
+        self._programs = programs
         self._directory = directory
-        self._socket = directory / "cli.sock"
+        self.socket = directory / "cli.sock"
         self._directives = {
-            "cli_socket": str(self._socket),
+            "cli_socket": str(self.socket),
             "state_dir": str(directory / "state"),
             **directives,
         }
         self._write_config()
-        (directory / "ip_pool").write_text(pool)
+        for name, text in {"ip_pool": pool, **(files or {})}.items():
+            (directory / name).write_text(text)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again if it has ended; its log goes on."""
+        path = os.environ["PATH"]
+        environment = {**os.environ, "PATH": f"{self._programs}:{path}" if self._programs else path}
+        log = self._directory / "log"
+        self._log_start = len(log.read_text(errors="replace")) if log.exists() else 0
         program = [sys.executable, "-m", "l2tpns_core.daemon", "-c", str(self._config)]
-        self.process = Child(namespace.command(*program), directory / "log")
+        self.process = Child(self._namespace.command(*program), log, environment)
         try:
             wait_for(self._is_settled, READY_TIMEOUT_S, "ready line of the daemon")
             if not self.process.is_running():
@@ -48,19 +75,19 @@ class LnsDaemon:
 
     def _write_config(self) -> None:
         lines = [f'set {name} "{value}"\n' for name, value in self._directives.items()]
+        lines += [f'load plugin "{name}"\n' for name in self._plugins]
         self._config.write_text("".join(lines))
 
     def _is_settled(self) -> bool:
-        return "ready" in self.log() or not self.process.is_running()
+        return "ready" in self.log()[self._log_start :] or not self.process.is_running()
 
     def log(self) -> str:
         return self.process.output()
 
     def cli(self, command: str, *options: str) -> str:
         """Run one command line through l2tpns-cli; RuntimeError when it fails."""
-        program = Path(sysconfig.get_path("scripts")) / "l2tpns-cli"
         done = subprocess.run(
-            [program, "-s", self._socket, *options, "-c", command],
+            [script("l2tpns-cli"), "-s", self.socket, *options, "-c", command],
             text=True,
             capture_output=True,
             stdin=subprocess.DEVNULL,
@@ -71,9 +98,17 @@ class LnsDaemon:
             raise RuntimeError(f"l2tpns-cli -c {command!r}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def nsctl(self, *arguments: str) -> str:
+        """Run nsctl beside it; RuntimeError when it fails."""
+        return self._namespace.run(str(script("nsctl")), *arguments)
+
     def sessions(self) -> list[dict[str, Any]]:
         """The rows of `show session`."""
-        rows = json.loads(self.cli("show session", "--json"))
+        return self.rows("show session")
+
+    def rows(self, command: str) -> list[dict[str, Any]]:
+        """What a command shows, as data."""
+        rows = json.loads(self.cli(command, "--json"))
         assert isinstance(rows, list)
         return rows
 

@@ -34,9 +34,12 @@ class Site:
         directory: Path,
         users: Mapping[str, RadiusUser],
         pool: str = "10.64.0.0/20\n",
+        python: str = sys.executable,
         **directives: object,
     ) -> None:
+        """`python` is that of the environment whose l2tpns is to run."""
         self.directory = directory
+        self.python = python
         self.cli_socket = directory / "cli.sock"
         self.log_file = directory / "log"
         self._users = users
@@ -128,7 +131,7 @@ class Site:
         with self.log_file.open("wb") as log:
             return self.lns.popen(
                 [
-                    sys.executable,
+                    self.python,
                     "-m",
                     "l2tpns_core.daemon",
                     "-c",

@@ -78,9 +78,10 @@ class Stage:
         users: Mapping[str, RadiusUser] = USERS,
         pool: str = "10.64.0.0/24\n",
         tail: str = "",
+        python: str = sys.executable,
         **directives: object,
     ) -> None:
-        self.site = StageSite(directory, users, pool, **{"debug": 3, **directives})
+        self.site = StageSite(directory, users, pool, python, **{"debug": 3, **directives})
         self.site.tail = tail
         self._runner = asyncio.Runner()
 
