@@ -1,9 +1,6 @@
 """The documentation agrees with the code, and its examples work."""
 
 import re
-import sys
-import tomllib
-import types
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,16 +9,15 @@ import pytest
 import l2tpns_core
 from l2tpns_core.cli.reference import commands_page
 from l2tpns_core.config.reference import directives_page
-from l2tpns_core.plugins import PluginResult, discovery
+from l2tpns_core.plugins import PluginResult
 from l2tpns_core.plugins.hookspecs import EVENTS
-from support.memory import World
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(l2tpns_core.__file__).parent
-PLUGINS_PAGE = (ROOT / "docs" / "plugins.md").read_text()
+EVENTS_PAGE = (ROOT / "docs" / "plugins" / "events.md").read_text()
 ARCHITECTURE_PAGE = ROOT / "docs" / "architecture.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 
 def section(page: str, heading: str) -> str:
@@ -45,19 +41,19 @@ def code(page: str, language: str) -> list[str]:
 
 
 def test_the_page_has_a_heading_for_each_event_and_no_other() -> None:
-    headings = re.findall(r"^### (.*)$", section(PLUGINS_PAGE, "## The events"), re.MULTILINE)
+    headings = re.findall(r"^### (.*)$", section(EVENTS_PAGE, "## The events"), re.MULTILINE)
     assert sorted(headings) == sorted(EVENTS)
 
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_the_fields_of_an_event_are_documented_in_order(event: str) -> None:
-    documented = [row[0].strip("`") for row in rows(section(PLUGINS_PAGE, f"### {event}"))]
+    documented = [row[0].strip("`") for row in rows(section(EVENTS_PAGE, f"### {event}"))]
     assert documented == [field.name for field in fields(EVENTS[event])]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_the_fields_that_may_be_set_are_documented(event: str) -> None:
-    table = rows(section(PLUGINS_PAGE, f"### {event}"))
+    table = rows(section(EVENTS_PAGE, f"### {event}"))
     settable = {row[0].strip("`"): row[1] for row in table if "*may be set*" in row[2]}
     declared = {name: kind.__name__ for name, kind in EVENTS[event].CHANGEABLE.items()}
     assert settable == declared
@@ -65,58 +61,29 @@ def test_the_fields_that_may_be_set_are_documented(event: str) -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_event_names_the_class_of_its_argument(event: str) -> None:
-    assert f"`{EVENTS[event].__name__}`" in section(PLUGINS_PAGE, f"### {event}")
+    assert f"`{EVENTS[event].__name__}`" in section(EVENTS_PAGE, f"### {event}")
 
 
 def test_events_that_the_core_does_not_raise_are_documented_as_such() -> None:
     sources = [p for p in SOURCE.rglob("*.py") if "plugins" not in p.relative_to(SOURCE).parts]
     text = "".join(path.read_text() for path in sources)
     raised = set(re.findall(r"plugins\.(\w+)\(", text)) & set(EVENTS)
+    raised.add("settings_changed")  # by the manager itself, see test_api.py
     documented = {
         event
         for event in EVENTS
-        if "Not raised in this release" not in section(PLUGINS_PAGE, f"### {event}")
+        if "Not raised in this release" not in section(EVENTS_PAGE, f"### {event}")
     }
     assert documented == raised
 
 
-def test_the_api_that_is_documented_is_there() -> None:
-    lns = World().lns
-    names = re.findall(r"`api\.(\w+)", section(PLUGINS_PAGE, "## The api"))
-    assert {"sessions", "drop_session"} <= set(names)
-    assert [name for name in names if not hasattr(lns, name)] == []
-
-
 def test_the_results_are_documented_with_their_numbers() -> None:
-    table = rows(section(PLUGINS_PAGE, "## How an event runs"))
+    table = rows(section(EVENTS_PAGE, "## How an event runs"))
     documented = {re.findall(r"PLUGIN_RET_(\w+)", row[0])[0]: int(row[1]) for row in table}
     assert documented == {result.name: int(result) for result in PluginResult}
 
 
-def test_the_example_plugin_works_and_passes_its_own_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin, test = code(PLUGINS_PAGE, "python")
-    module = types.ModuleType("l2tpns_stripdomain")
-    exec(plugin, module.__dict__)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    namespace: dict[str, object] = {}
-    exec(test, namespace)
-    run = namespace["test_realm_is_removed"]
-    assert callable(run)
-    run()
-
-
-def test_the_example_project_names_the_example_plugin() -> None:
-    (text,) = code(PLUGINS_PAGE, "toml")
-    project = tomllib.loads(text)
-    (value,) = project["project"]["entry-points"][discovery.GROUP].values()
-    module, _, name = value.partition(":")
-    (package,) = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert f"`{package}/__init__.py`" in PLUGINS_PAGE
-    assert package.endswith(module)
-    assert f"class {name}:" in PLUGINS_PAGE
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if "://" in target:
@@ -130,10 +97,11 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
             assert anchor in anchors, target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_a_page_names_exist(page: Path) -> None:
     for name in re.findall(r"`((?:docs|tests|l2tpns_\w+)/[\w./]*)`", page.read_text()):
-        assert (ROOT / name).exists(), name
+        if page.name != "tutorial.md":  # it names what its reader makes
+            assert any((base / name).exists() for base in (ROOT, SOURCE.parent)), name
 
 
 def test_modules_that_the_architecture_names_exist() -> None:

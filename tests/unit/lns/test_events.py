@@ -1,4 +1,4 @@
-"""The events of plugins as the LNS raises them in a session's life (docs/plugins.md)."""
+"""The events of plugins as the LNS raises them in a session's life (docs/plugins/events.md)."""
 
 import struct
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """A login: from the client's PAP or CHAP packet over RADIUS to an address.
 
-Order of events (docs/plugins.md): pre_auth, the Access-Request, post_auth, radius_response for each
-pair of a Cisco-AVPair; new_session follows when IPCP is open.
+Order of events (docs/plugins/events.md): pre_auth, the Access-Request, post_auth, radius_response
+for each pair of a Cisco-AVPair; new_session follows when IPCP is open.
 """
 
 import logging

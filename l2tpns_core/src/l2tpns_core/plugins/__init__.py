@@ -1,4 +1,4 @@
-"""The plugin interface: what a plugin imports. docs/plugins.md describes every event.
+"""The plugin interface: what a plugin imports. docs/plugins/ describes every event.
 
 from l2tpns_core.plugins import PLUGIN_API_VERSION, ParamPreAuth, PluginApi, hookimpl
 
