@@ -86,7 +86,7 @@ ALLOWED: dict[str, set[str]] = {
         "radius.model",
         "session",
     },
-    "lab.pytest_plugin": {"lab.world"},
+    "lab.pytest_plugin": {"lab", "lab.world"},
 }
 
 KNOWS_EVERYONE = {"daemon"}

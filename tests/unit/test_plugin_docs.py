@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from l2tpns_core.lab.live import LiveSite
 from l2tpns_core.lab.world import LnsWorld, address
 from l2tpns_core.plugins import PluginApi, discovery
 from l2tpns_core.radius.model import AccessOutcome, AccessReply, AccessRequest
@@ -80,8 +81,15 @@ def test_the_fixture_is_documented_as_it_is() -> None:
 
 
 def test_the_example_of_the_testing_page_passes(lns_world: LnsWorld) -> None:
-    (source,) = code(TESTING_PAGE, "python")
+    source, _with_a_kernel = code(TESTING_PAGE, "python")
     load_module(source).test_a_subscriber_for_an_hour(lns_world)
+
+
+@pytest.mark.netns
+@pytest.mark.lns(plugins=["autothrottle"], throttle_speed=64)
+def test_the_example_with_a_kernel_passes(lns_site: LiveSite) -> None:
+    _in_memory, source = code(TESTING_PAGE, "python")
+    load_module(source).test_throttled_by_radius(lns_site)
 
 
 @pytest.mark.parametrize("name", ["test_the_realm_is_removed", "test_a_realm_can_be_kept"])

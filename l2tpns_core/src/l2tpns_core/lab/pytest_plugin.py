@@ -1,7 +1,7 @@
 """Fixtures for the tests of plugins. pytest finds them by itself where l2tpns-core is installed.
 
-`lns_world` is an LNS in memory (lab.world): no root, no kernel, virtual time. Directives are given
-by a mark:
+`lns_world` is an LNS in memory (lab.world): no root, no kernel, virtual time. `lns_site` is a real
+daemon between network namespaces (lab.live): it needs root. Directives are given by a mark:
 
     @pytest.mark.lns(throttle_speed=128)
     def test_something(lns_world): ...
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from l2tpns_core.lab.live import LiveSite
     from l2tpns_core.lab.world import LnsWorld
 
 MARK = "lns"
@@ -21,7 +22,9 @@ MARK = "lns"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known, also where unknown marks are errors."""
-    config.addinivalue_line("markers", f"{MARK}(**directives): directives of the fixture lns_world")
+    config.addinivalue_line(
+        "markers", f"{MARK}(**directives): directives of lns_world and lns_site"
+    )
 
 
 @pytest.fixture
@@ -34,3 +37,20 @@ def lns_world(request: pytest.FixtureRequest, tmp_path: Path) -> "Iterator[LnsWo
     world = LnsWorld(tmp_path, **(mark.kwargs if mark is not None else {}))
     yield world
     world.close()
+
+
+@pytest.fixture
+def lns_site(request: pytest.FixtureRequest, tmp_path: Path) -> "Iterator[LiveSite]":
+    """A running daemon with a LAC, a RADIUS server and a host. The mark may also have `plugins`, a
+    list of names to load, and `settings`, the text of plugins.toml."""
+    from l2tpns_core.lab.live import LiveSite
+    from l2tpns_core.lab.netns import LabError
+
+    mark = request.node.get_closest_marker(MARK)
+    site = LiveSite(tmp_path, **(mark.kwargs if mark is not None else {}))
+    try:
+        site.__enter__()
+    except LabError as error:
+        pytest.fail(f"lns_site: {error}", pytrace=False)
+    yield site
+    site.__exit__(None, None, None)
