@@ -248,7 +248,11 @@ def routes_of(site: Site) -> set[str]:
             "cannot open the TUN device net: Invalid argument .*tundevicename.*",
         ),
         (
-            {"l2tp_port": 1702, "cli_socket": "/proc/no/such/cli.sock"},
+            {"l2tp_port": 1703},
+            "cannot bind UDP 127.0.0.1:1702 for nsctl: .*nsctl_port.*",
+        ),
+        (
+            {"l2tp_port": 1703, "nsctl_port": 1704, "cli_socket": "/proc/no/such/cli.sock"},
             "cannot listen on /proc/no/such/cli.sock: .*cli_socket.*",
         ),
     ],
