@@ -21,6 +21,10 @@ UDP_HEADER = 8
 L2TP_PORT = 1701
 SNAPSHOT_BYTES = 400
 """Enough for every control message."""
+PREFIX_BYTES = SNAPSHOT_BYTES - 20
+"""What is left of a packet behind the headers around it."""
+PPP_ADDRESS = b"\xff\x03"
+PPP_IP = b"\x21"
 START_TIMEOUT_S = 10
 CONTROL_HEADER = 12
 AVP_HEADER = 6
@@ -50,6 +54,18 @@ class Datagram:
             found.append((kind, bool(flags & 0x4000)))
             position += max(flags & 0x03FF, AVP_HEADER)
         return found
+
+    def ip_packet(self) -> bytes:
+        """The first PREFIX_BYTES of the IPv4 packet in a data message; nothing if there is none."""
+        if self.is_control:
+            return b""
+        at = 6 + 2 * self.has_length + 4 * bool(self.payload[0] & 0x08)
+        if self.payload[0] & 0x02:
+            at += 2 + int.from_bytes(self.payload[at : at + 2])
+        frame = self.payload[at:].removeprefix(PPP_ADDRESS)
+        if frame.startswith(b"\x00"):  # the protocol is compressed or not
+            frame = frame[1:]
+        return frame[1:][:PREFIX_BYTES] if frame[:1] == PPP_IP else b""
 
 
 class Capture:

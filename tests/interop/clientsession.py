@@ -144,9 +144,12 @@ class ClientSession:
 
     # ---- what it can do
 
-    def ping(self, address: str, count: int = 3, payload_bytes: int = 56) -> int:
+    def ping(
+        self, address: str, count: int = 3, payload_bytes: int = 56, pattern: str = "00"
+    ) -> int:
         """Ping through the session; how many answers came."""
         options = f"-I {self.given['interface']} -c {count} -i 0.2 -W 2 -s {payload_bytes}"
+        options += f" -p {pattern}"
         output = self._client.run(f"ping {options} {address} || true")
         match = re.search(r"(\d+) packets received", output)
         return int(match[1]) if match else 0
@@ -173,23 +176,42 @@ class ClientSession:
         return (int(after) - int(before)) * 8 / 1000 / (float(ended) - float(began))
 
     def take_default_route(self) -> None:
-        """Have the client send everything through this session, as a subscriber does."""
-        self._client.run(f"ip route replace default dev {self.given['interface']}")
+        """Have the client send everything through this session, and ask its name servers."""
+        servers = [f"echo nameserver {address}" for address in self.dns]
+        route = f"ip route replace default dev {self.given['interface']}"
+        self._client.run(f"{route} && {{ {'; '.join(servers)}; }} > /etc/resolv.conf")
 
     def fetch(self, url: str) -> str:
         """What a web server answers; "" when none does."""
-        return self._client.run(f"wget -q -T {PATIENCE_S} -O - {url} || true")
+        return self._client.run(f"curl -s -m {PATIENCE_S} {url} || true")
 
-    def resolve(self, name: str, server: str) -> list[str]:
-        """The addresses that a name server gives for a name."""
-        output = self._client.run(f"nslookup -type=a {name} {server} || true")
-        return re.findall(r"Address(?: \d+)?: ([\d.]+)$", output.partition("Name:")[2], re.M)
+    def resolve(self, name: str) -> str:
+        """The address that the client's name server has for a web server; "" for none."""
+        command = f"curl -s -m {PATIENCE_S} -o /dev/null -w '%{{remote_ip}}' http://{name}/"
+        return self._client.run(f"{command} || true")
 
     def greeting(self, address: str, port: int) -> str:
         """The first line of a TCP server; "" when there is none."""
-        opened = f"exec 5<> /dev/tcp/{address}/{port} && read -r -t {PATIENCE_S} -u 5 line"
-        script = f"timeout {PATIENCE_S} bash -c '{opened} && echo $line' 2> /dev/null || true"
-        return self._client.run(script).strip()
+        script = f"exec 5<> /dev/tcp/{address}/{port} && read -r -u 5 line && echo $line"
+        command = f"timeout {PATIENCE_S} bash -c '{script}'"
+        return self._client.run(f"{{ {command}; }} 2> /dev/null || true").strip()
+
+    def exchange(self, address: str, port: int, data: bytes) -> bytes:
+        """Send the length of some bytes and the bytes over TCP; what is answered."""
+        send = f"{{ echo {len(data)}; cat sent; }} >&5"
+        return self._exchange(data, f"exec 5<> /dev/tcp/{address}/{port}; {send}", "cat")
+
+    def exchange_datagram(self, address: str, port: int, data: bytes) -> bytes:
+        """Send a UDP datagram; what is answered."""
+        one = "dd bs=65535 count=1"
+        send = f"{one} < sent >&5"
+        return self._exchange(data, f"exec 5<> /dev/udp/{address}/{port}; {send}", one)
+
+    def _exchange(self, data: bytes, send: str, receive: str) -> bytes:
+        (self._directory / "sent").write_bytes(data)
+        place = f"cd /host/dials/{self._name}"
+        self._client.run(f"{place}; {send}; timeout {PATIENCE_S} {receive} <&5 > received")
+        return (self._directory / "received").read_bytes()
 
     # ---- how it ends
 

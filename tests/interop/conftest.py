@@ -12,6 +12,7 @@ from interop.capture import Capture
 from interop.freeradius import FreeRadius
 from interop.lnsdaemon import LnsDaemon
 from interop.namespaces import Namespace, remove_stale, run
+from interop.outside import Outside
 from interop.realclient import TAP, RealClient
 
 
@@ -51,6 +52,15 @@ def host(
         made.close()
     finally:
         namespace.close()
+
+
+@pytest.fixture(scope="module")
+def outside(
+    lns_namespace: Namespace, host: lineup.Host, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Outside]:
+    servers = Outside(lns_namespace, host, tmp_path_factory.mktemp("outside"))
+    yield servers
+    servers.close()
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,8 @@ EOF
 chmod 755 /etc/ppp/ip-up
 echo 'root:x:0:0::/:/bin/bash' > /etc/passwd
 echo 'root:x:0:' > /etc/group
+echo '127.0.0.1 localhost client.test' > /etc/hosts
+echo 'hosts: files dns' > /etc/nsswitch.conf
 
 # ---- kernel and network
 

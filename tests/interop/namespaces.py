@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 PREFIX = "l2t-io"
 """Names are PREFIX-PID-ROLE; those of a test run that died are removed by the next one."""
@@ -65,6 +65,12 @@ class Child:
                 env=environment,
                 start_new_session=True,
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def is_running(self) -> bool:
         return self._process.poll() is None

@@ -37,7 +37,7 @@ class Nat:
         `iptables -L -nvx`."""
         lines = self.iptables(f"-t nat -L {chain} -nvx").splitlines()[2:]
         words = [line.split() for line in lines]
-        return {" ".join([each[2], *each[8:]]): int(each[0]) for each in words}
+        return {" ".join([each[2], *each[9:]]): int(each[0]) for each in words}
 
     def dropped(self) -> int:
         """How many packets the garden has dropped."""
@@ -49,6 +49,3 @@ class Nat:
         listed: dict[str, list[dict[str, Any]]]
         listed = json.loads(self.nft(f"-j list set ip l2tpns {name}"))
         return {ip for entry in listed["nftables"] for ip in entry.get("set", {}).get("elem", ())}
-
-    def is_clean(self) -> bool:
-        return self.nft("list ruleset") == ""

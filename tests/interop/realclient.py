@@ -15,12 +15,16 @@ from interop import debian
 from interop.clientsession import ClientSession, Lac
 from interop.namespaces import Child, Namespace, wait_for
 
-PACKAGES = ("user-mode-linux", "bash", "busybox-static", "ppp", "xl2tpd", "iperf3", "util-linux")
+PACKAGES = (
+    *("user-mode-linux", "bash", "busybox-static", "util-linux"),
+    *("ppp", "xl2tpd", "iperf3", "curl"),
+)
 PROGRAMS = (
     "/bin/bash",
     "/usr/sbin/pppd",
     "/usr/sbin/xl2tpd",
     "/usr/bin/iperf3",
+    "/usr/bin/curl",
     "/usr/bin/setarch",
 )
 MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "var", "etc", "host", "lib/modules")
