@@ -1,6 +1,9 @@
 """The plugin that `l2tpns-lab new-plugin` writes is the example of the documentation, renamed."""
 
 import ast
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -44,6 +47,21 @@ def test_another_name_is_everywhere(
     for path in made.rglob("*"):
         if path.is_file():
             assert EXAMPLE not in path.read_text().lower()
+
+
+def test_its_own_tests_pass(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    write_plugin("data_quota", made)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=made,
+        env={**os.environ, "PYTHONPATH": str(made / "src"), "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["", "Quota", "1st", "a-b", "class", "../x", "x" * 60])

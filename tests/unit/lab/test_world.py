@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -199,6 +200,85 @@ def test_what_is_left_behind_is_named(lns_world: LnsWorld) -> None:
         lns_world.unload("stubborn")
     plugin.is_released = True
     lns_world.run(10.0)
+
+
+class Parent:
+    """Has a task that starts another one, of which the API knows nothing."""
+
+    api_version = PLUGIN_API_VERSION
+
+    def __init__(self, api: PluginApi) -> None:
+        self.api = api
+
+    def plugin_init(self) -> None:
+        self.api.create_task(self._start(), "start")
+
+    async def _start(self) -> None:
+        self.child = asyncio.create_task(asyncio.sleep(3600), name="child")
+
+
+class Caller:
+    """Has a timer past the API."""
+
+    api_version = PLUGIN_API_VERSION
+
+    def __init__(self, api: PluginApi) -> None:
+        self.api = api
+
+    def plugin_init(self) -> None:
+        self.api.create_task(self._start())
+
+    async def _start(self) -> None:
+        asyncio.get_running_loop().call_later(3600, print)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "left"),
+    [(Parent, "task child"), (Caller, "a timer of asyncio"), (Stubborn, "task stubborn: hold")],
+)
+def test_nothing_may_be_left_when_the_world_closes(tmp_path: Path, plugin: type, left: str) -> None:
+    world = LnsWorld(tmp_path)
+    world.load(plugin)
+    with pytest.raises(
+        LeftBehindError, match=f"all plugins were unloaded, and still there: {left}"
+    ):
+        world.close()
+    assert world.loop.is_closed()
+    assert world.plugins.loaded() == []
+
+
+def test_what_ends_by_itself_or_with_the_plugin_is_not_left_behind(tmp_path: Path) -> None:
+    world = LnsWorld(tmp_path)
+    world.load(Everything)
+    world.load("autothrottle")
+    world.dial("alice")
+    world.run(30.0)
+    world.close()
+
+
+class Ticking:
+    """Counts seconds."""
+
+    api_version = PLUGIN_API_VERSION
+
+    def __init__(self, api: PluginApi) -> None:
+        self.api = api
+        self.ticked_at: list[float] = []
+
+    @hookimpl
+    def timer(self, param: ParamTimer) -> None:
+        self.ticked_at.append(self.api.now())
+
+
+def test_seconds_before_the_load_are_not_made_up_for(lns_world: LnsWorld) -> None:
+    for _ in range(2):
+        lns_world.run(100.5)
+        loaded_at = lns_world.now
+        plugin = lns_world.load(Ticking)
+        assert plugin.ticked_at == []
+        lns_world.run(3.0)
+        assert plugin.ticked_at == [loaded_at + 1, loaded_at + 2, loaded_at + 3]
+        lns_world.unload("ticking")
 
 
 def test_waiting_for_a_thread(lns_world: LnsWorld) -> None:

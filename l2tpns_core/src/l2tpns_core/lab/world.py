@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from l2tpns_core.control.dispatch import Dispatcher
 from l2tpns_core.control.wire import Kind, Outcome, Request
@@ -26,6 +26,7 @@ from l2tpns_core.lab.virtual_loop import VirtualLoop
 from l2tpns_core.plugin_host import PluginHost
 from l2tpns_core.plugins.chain import LoadedPlugin
 from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
+from l2tpns_core.plugins.manager import EventName
 from l2tpns_core.plugins.settings import FILE_NAME, SettingsTables
 from l2tpns_core.radius.avpair import split_avpair
 from l2tpns_core.radius.model import (
@@ -210,7 +211,7 @@ class LnsWorld:
         self._host = PluginHost(self.lns, self.plugins, self.loop, directory, self._settings)
         self._control = Dispatcher(self.lns, self.plugins)
         self._lac: Lac | None = None
-        self._next_tick = self.memory.now + 1.0
+        self._next_tick: float | None = None
 
     @property
     def now(self) -> float:
@@ -305,22 +306,42 @@ class LnsWorld:
             time.sleep(POLL_S)
 
     def close(self) -> None:
-        """Unload everything. Raises LeftBehindError."""
+        """Unload everything. Raises LeftBehindError when anything of any plugin goes on."""
         try:
             for plugin in reversed(self.plugins.loaded()):
-                self.unload(plugin.name)
+                self.plugins.unload(plugin.name)
+            self.run()
+            left = self._left()
+            if left:
+                raise LeftBehindError(f"all plugins were unloaded, and still there: {left}")
         finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.settle()
             self.loop.close()
 
+    def _left(self) -> str:
+        """What is still there when no plugin is loaded, whoever started it; "" for nothing."""
+        left = sorted(f"task {task.get_name()}" for task in asyncio.all_tasks(self.loop))
+        if not left and self.loop.settle() is not None:
+            left.append("a timer of asyncio")
+        left += [
+            f"a hook for {event}" for event in get_args(EventName) if self.plugins.listens(event)
+        ]
+        return ", ".join(left)
+
     def _tick_at(self) -> float | None:
+        """When `timer` is due. The seconds count from when somebody listens."""
         if not self.plugins.listens("timer"):
+            self._next_tick = None
+        elif self._next_tick is None:
             self._next_tick = self.memory.now + 1.0
-            return None
         return self._next_tick
 
     def _tick(self) -> None:
-        if self.memory.now >= self._next_tick and self.plugins.listens("timer"):
-            self._next_tick += 1.0
+        due_at = self._tick_at()
+        if due_at is not None and self.memory.now >= due_at:
+            self._next_tick = due_at + 1.0
             self.plugins.timer(ParamTimer(time_now=int(self.lns.wall())))
 
 

@@ -5,6 +5,9 @@ daemon between network namespaces (lab.live): it needs root. Directives are give
 
     @pytest.mark.lns(throttle_speed=128)
     def test_something(lns_world): ...
+
+Every run of pytest in such an environment imports this module, so it is not part of the package
+`lab`, and imports that only when a fixture is asked for.
 """
 
 from collections.abc import Iterator
@@ -48,9 +51,12 @@ def lns_site(request: pytest.FixtureRequest, tmp_path: Path) -> "Iterator[LiveSi
 
     mark = request.node.get_closest_marker(MARK)
     site = LiveSite(tmp_path, **(mark.kwargs if mark is not None else {}))
+    refusal = None
     try:
         site.__enter__()
     except LabError as error:
-        pytest.fail(f"lns_site: {error}", pytrace=False)
+        refusal = f"lns_site: {error}"
+    if refusal is not None:  # out here, so that pytest does not print the errors behind it
+        pytest.fail(refusal, pytrace=False)
     yield site
     site.__exit__(None, None, None)
