@@ -100,3 +100,18 @@ def test_a_copy_on_its_way_to_a_target_that_is_a_subscriber_is_not_copied() -> N
     assert len(bench.socket.sent) == 1
     assert bench.counters.packets_snooped + bench.counters.snoop_failures == 0
     bench.interceptor.close()
+
+
+def test_after_close_nothing_is_copied_and_no_socket_is_left(receiver: Receiver) -> None:
+    counters = PlaneCounters()
+    interceptor = Interceptor(counters)
+    interceptor.add(receiver.target)
+    interceptor.close()
+    interceptor.copy(UP, receiver.target)
+    assert interceptor._socket is None
+    assert counters.snoop_failures == 1
+    interceptor.discard(receiver.target)
+    interceptor.add(receiver.target)
+    interceptor.copy(UP, receiver.target)
+    assert receiver.take() == UP
+    interceptor.close()

@@ -9,9 +9,9 @@ from l2tpns_core.dataplane.throttle import (
     BYTES_PER_KBIT,
     MIN_BURST,
     MIN_QUEUE,
+    PACKETS_IN_A_TURN,
     QUEUE_S,
     Bucket,
-    earliest,
     state_of,
 )
 from unit.dataplane.fakes import (
@@ -42,7 +42,10 @@ def elapse(bench: Bench, seconds: float) -> None:
     """Let time pass, and the plane do what is due in it."""
     end = bench.now + seconds
     while True:
-        deadline = earliest(bench.up.handle_timers(bench.now), bench.down.shaper.release(bench.now))
+        bench.up.shaper.release(bench.now)
+        bench.down.shaper.release(bench.now)
+        due = (bench.up.shaper.next_at, bench.down.shaper.next_at)
+        deadline = min((each for each in due if each is not None), default=None)
         if deadline is None or deadline > end:
             break
         bench.now = max(deadline, bench.now)
@@ -209,3 +212,55 @@ def test_a_route_without_network_drops_what_waits() -> None:
     bench.table.install(route(ip=0, throttle_out=8), None)
     elapse(bench, 60.0)
     assert len(bench.socket.sent) == 3
+
+
+def test_a_slower_rate_bounds_how_long_the_rest_waits() -> None:
+    bench = Bench(throttle_in=100_000)
+    for _ in range(20):
+        bench.receive(*[up() for _ in range(100)])
+    assert bench.entry.bucket_in is not None
+    assert bench.entry.bucket_in.queued_octets > MIN_QUEUE
+    bench.install(throttle_in=64)
+    assert bench.entry.bucket_in.queued_octets <= MIN_QUEUE
+    elapse(bench, MIN_QUEUE / (64 * BYTES_PER_KBIT) + 1)
+    assert not bench.entry.bucket_in.queue
+    state = state_of(bench.entry.bucket_in, None)
+    assert state is not None
+    assert state.passed_in + state.dropped_in == 2000
+    assert state.dropped_in == bench.counters.throttle_drops
+
+
+def test_rates_that_change_again_and_again_leave_nothing_behind() -> None:
+    bench = Bench(throttle_in=8)
+    bench.receive(*[up() for _ in range(10)])
+    for rate in (16, 8) * 500:
+        bench.install(throttle_in=rate)
+    assert len(bench.up.shaper._heap) <= 2
+
+
+def test_one_turn_is_short_and_the_rest_comes_in_the_next() -> None:
+    bench = Bench(throttle_in=8)
+    for number in range(1, 500):
+        bench.install(key=KEY + number, ip=0x0A000100 + number, throttle_in=8)
+    for number in range(500):
+        source = "10.0.0.5" if not number else f"10.0.{1 + number // 256}.{number % 256}"
+        one = udp_packet(source, FAR, payload=bytes(1000)) if number else packet(1028)
+        bench.receive(*[data_message(IP_PREFIX + one, key=KEY + number)] * 5)
+    passed = len(bench.device.written)
+    bench.now += 3.0
+    bench.up.shaper.release(bench.now)
+    assert len(bench.device.written) - passed <= PACKETS_IN_A_TURN
+    assert bench.up.shaper.next_at is not None
+    assert bench.up.shaper.next_at <= bench.now + 0.01
+
+
+def test_a_network_that_came_back_waits_for_its_own_credit_only() -> None:
+    bench = Bench(throttle_in=8)
+    bench.receive(*[up(1500) for _ in range(4)])
+    bench.up.shaper.discard(bench.entry.bucket_in)
+    bench.receive(up(100))
+    due_at = bench.up.shaper.next_at
+    assert due_at is not None
+    assert due_at <= bench.now + (100 + 1500) / 1000
+    assert bench.entry.bucket_in is not None
+    assert bench.entry.bucket_in.dropped == bench.counters.throttle_drops > 0

@@ -216,3 +216,91 @@ def test_hooks_and_events_can_be_set_while_it_runs() -> None:
         await until(lambda: counters.hook_drops_in and counters.hook_drops_out)
 
     run(test)
+
+
+SLOW = 800
+"""kbit/s: 100 bytes a millisecond, so that what waits is through in no time."""
+
+
+def throttled(setting: Setting, **fields: object) -> None:
+    setting.plane.install(
+        route(peer=setting.lac.getsockname(), throttle_in=SLOW, throttle_out=SLOW, **fields)
+    )
+
+
+async def flood(setting: Setting, packets: int = 12) -> None:
+    """More packets of 1,000 bytes than may pass at once."""
+    packet = udp_packet(SUBSCRIBER, FAR, payload=bytes(972))
+    for _ in range(packets):
+        setting.lac.send(data_message(IP_PREFIX + packet))
+    await until(lambda: setting.plane.plane_counters().throttle_delayed >= packets - 5)
+
+
+def test_what_waits_for_its_credit_is_sent_by_the_loops_timer() -> None:
+    async def test(setting: Setting) -> None:
+        throttled(setting)
+        await flood(setting)
+        state = setting.plane.throttle_state(KEY)
+        assert state is not None
+        assert state.queued_in >= 5
+        await until(lambda: setting.plane.counters(KEY).packets_in == 12)
+        assert setting.plane.throttle_state(KEY) == state._replace(queued_in=0, passed_in=12)
+
+    run(test)
+
+
+def test_a_plane_that_is_started_again_sends_what_waits() -> None:
+    async def test(setting: Setting) -> None:
+        throttled(setting)
+        await flood(setting)
+        setting.plane.stop()
+        setting.plane.start()
+        await until(lambda: setting.plane.counters(KEY).packets_in == 12)
+
+    run(test)
+
+
+def test_a_packet_that_cannot_be_sent_does_not_hold_up_the_others() -> None:
+    async def test(setting: Setting) -> None:
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: failures.append(what))
+        throttled(setting)
+        await flood(setting)
+        write, calls = setting.plane._up._write, iter(range(1_000))
+
+        def fail_once(packet: bytes) -> int | None:
+            if next(calls) == 0:
+                raise ValueError("a mistake of ours")
+            return write(packet)
+
+        setting.plane._up._write = fail_once
+        await until(lambda: setting.plane.counters(KEY).packets_in == 11)
+        assert len(failures) == 1
+
+    run(test)
+
+
+def test_a_session_that_is_removed_takes_what_waits_with_it() -> None:
+    async def test(setting: Setting) -> None:
+        throttled(setting)
+        await flood(setting)
+        passed = setting.plane.remove(KEY).packets_in
+        await asyncio.sleep(0.05)
+        counters = setting.plane.plane_counters()
+        assert counters.throttle_drops == 12 - passed
+        assert counters.tun_tx_packets == passed
+
+    run(test)
+
+
+def test_a_network_that_is_down_drops_what_waits() -> None:
+    async def test(setting: Setting) -> None:
+        throttled(setting)
+        await flood(setting)
+        throttled(setting, ip=0)
+        state = setting.plane.throttle_state(KEY)
+        assert state is not None
+        assert state.queued_in == 0
+        assert state.dropped_in == setting.plane.plane_counters().throttle_drops > 0
+
+    run(test)

@@ -302,3 +302,28 @@ def test_a_load_that_is_refused_leaves_no_task(
         place.world.plugins.register("tasks", Tasks)
     loop.run_until_complete(asyncio.wait(Tasks.tasks))
     assert [task.cancelled() for task in Tasks.tasks] == [True]
+
+
+@pytest.mark.parametrize("rates", [(-2, 0), (0, 10_000_001)])
+def test_what_is_no_rate_is_refused_and_changes_nothing(
+    place: Place, rates: tuple[int, int]
+) -> None:
+    place.api.throttle(place.session, 64, 64)
+    with pytest.raises(ValueError, match="is not a rate"):
+        place.api.throttle(place.session, *rates)
+    assert (place.session.throttle_in, place.session.throttle_out) == (64, 64)
+
+
+@pytest.mark.parametrize("target", [(1, 0), (1, 70_000), (-1, 9), (1 << 32, 9)])
+def test_what_is_no_target_is_refused_and_the_session_ends_as_any(
+    place: Place, target: tuple[int, int]
+) -> None:
+    with pytest.raises(ValueError, match="cannot send copies"):
+        place.api.snoop(place.session, *target)
+    assert place.session.snoop_ip == 0
+    place.session.snoop_ip, place.session.snoop_port = target  # behind our back
+    place.api.session_changed(place.session)
+    assert place.world.plane.routes[place.session.key].snoop is None
+    place.api.kill(place.session, "enough")
+    place.world.run()
+    assert len(place.world.radius.of(AccountingStatus.STOP)) == 1

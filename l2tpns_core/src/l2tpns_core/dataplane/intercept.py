@@ -10,6 +10,7 @@ from typing import Final
 
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.plane import Peer
+from l2tpns_core.dataplane.udp import IP_MTU_DISCOVER, IP_PMTUDISC_OMIT
 
 UDP: Final = 17
 PLAIN_HEADER: Final = 0x45
@@ -42,27 +43,32 @@ class Interceptor:
 
     def discard(self, target: Peer) -> None:
         """A session no longer is."""
+        if target not in self._targets:
+            return  # since close()
         self._targets[target] -= 1
-        if self._targets[target] <= 0:
+        if not self._targets[target]:
             del self._targets[target]
             self._wire_targets.discard(_on_the_wire(target))
         if not self._targets:
             self.close()
 
     def close(self) -> None:
+        """Copy nothing any more, until add()."""
+        self._targets.clear()
+        self._wire_targets.clear()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def copy(self, packet: bytes, target: Peer) -> None:
         """Send a copy of a packet."""
-        if self._socket is None:
+        if self._socket is None and self._targets:
             self._open()
         try:
             if self._socket is None or len(packet) > MAX_COPY:
                 raise OSError
             self._socket.sendto(packet, target)
-        except OSError:  # the target is not there, the buffer is full: nobody's packet is late
+        except (OSError, OverflowError):  # the buffer is full, …: nobody's packet is late
             self._counters.snoop_failures += 1
         else:
             self._counters.packets_snooped += 1
@@ -82,6 +88,8 @@ class Interceptor:
         try:
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            # DF stays clear, or a narrow hop would swallow the copies of all large packets.
+            made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT)
             made.bind(("", 0))
         except OSError:
             return  # copy() counts it, and tries again

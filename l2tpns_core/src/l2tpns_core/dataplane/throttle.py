@@ -28,6 +28,8 @@ MIN_QUEUE: Final = 12_000
 MAX_QUEUE_PACKETS: Final = 4_096
 TURN_S: Final = 0.002
 """The least time between two turns of the loop for packets that waited."""
+PACKETS_IN_A_TURN: Final = 256
+"""So many packets that waited are sent before the loop is free again."""
 
 Send = Callable[["Entry", bytes, float], object]
 
@@ -43,29 +45,41 @@ class Bucket:
         "_rate",
         "delayed",
         "dropped",
-        "is_waiting",
         "passed",
         "queue",
         "queued_octets",
         "rate_kbit",
+        "wake_at",
     )
 
-    def __init__(self, rate_kbit: int, now: float, before: "Bucket | None" = None) -> None:
-        """`before` is the bucket that this one takes the place of: what waits there waits here,
-        and the counters go on."""
+    def __init__(self, rate_kbit: int, now: float) -> None:
+        self._at = now
+        self._credit = 0.0
+        self.queue: deque[bytes] = deque()
+        self.queued_octets = 0
+        self.passed = self.delayed = self.dropped = 0
+        self.wake_at = 0.0
+        """When the shaper will look at it, 0.0 for never."""
+        self.rate_kbit = 0
+        self._rate = self._burst = self._limit = 0.0
+        self.set_rate(rate_kbit, now)
+        self._credit = self._burst
+
+    def set_rate(self, rate_kbit: int, now: float) -> int:
+        """Go on with another rate. Of what waits, the oldest is dropped until the rest is what may
+        wait at that rate; return how many packets that were."""
+        self._earn(now)
         self.rate_kbit = rate_kbit
         self._rate = float(rate_kbit * BYTES_PER_KBIT)
         self._burst = max(self._rate * BURST_S, MIN_BURST)
         self._limit = max(self._rate * QUEUE_S, MIN_QUEUE)
-        self._at = now
-        self._credit = self._burst
-        self.queue: deque[bytes] = deque()
-        self.queued_octets = 0
-        self.passed = self.delayed = self.dropped = 0
-        self.is_waiting = False
-        """The shaper will look at it."""
-        if before is not None:
-            self._succeed(before, now)
+        self._credit = min(self._credit, self._burst)
+        before = len(self.queue)
+        while self.queued_octets > self._limit:
+            self.queued_octets -= len(self.queue.popleft())
+        cut = before - len(self.queue)
+        self.dropped += cut
+        return cut
 
     def passes(self, octets: int, now: float) -> bool:
         """Whether a packet may pass at once; its credit is spent then."""
@@ -113,13 +127,6 @@ class Bucket:
         self.queued_octets = 0
         return packets
 
-    def _succeed(self, before: "Bucket", now: float) -> None:
-        before._earn(now)
-        self._credit = min(before._credit, self._burst)
-        self.queue, self.queued_octets = before.queue, before.queued_octets
-        self.passed, self.delayed, self.dropped = before.passed, before.delayed, before.dropped
-        before.queue, before.queued_octets = deque(), 0
-
     def _earn(self, now: float) -> None:
         if now > self._at:
             self._credit = min(self._burst, self._credit + (now - self._at) * self._rate)
@@ -149,21 +156,30 @@ class Shaper:
             self._counters.throttle_drops += 1
             return False
         self._counters.throttle_delayed += 1
-        if not bucket.is_waiting:
+        if len(bucket.queue) == 1:
             self._wait(entry, bucket, now)
         return False
 
-    def release(self, now: float) -> float | None:
-        """Send what has its credit now; return when to come again, or None."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            _, _, entry, bucket = heapq.heappop(heap)
-            bucket.is_waiting = False
-            while (packet := bucket.take(now)) is not None:
-                self._send(entry, packet, now)
-            if bucket.queue:
-                self._wait(entry, bucket, now)
-        return heap[0][0] if heap else None
+    @property
+    def next_at(self) -> float | None:
+        """When release() has work, None for never."""
+        return self._heap[0][0] if self._heap else None
+
+    def release(self, now: float) -> None:
+        """Send what has its credit now, as far as that fits into one turn."""
+        heap, left = self._heap, PACKETS_IN_A_TURN
+        while heap and heap[0][0] <= now and left > 0:
+            at, _, entry, bucket = heapq.heappop(heap)
+            if at != bucket.wake_at:
+                continue  # it was to be looked at earlier, and was
+            bucket.wake_at = 0.0
+            try:
+                while left > 0 and (packet := bucket.take(now)) is not None:
+                    left -= 1
+                    self._send(entry, packet, now)
+            finally:
+                if bucket.queue:
+                    self._wait(entry, bucket, now)
 
     def follow(
         self, entry: "Entry", bucket: Bucket | None, rate_kbit: int, now: float
@@ -175,21 +191,26 @@ class Shaper:
             for packet in bucket.drain():
                 self._send(entry, packet, now)
             return None
-        if bucket.rate_kbit == rate_kbit:
-            return bucket
-        successor = Bucket(rate_kbit, now, bucket)
-        if successor.queue:
-            self._wait(entry, successor, now)
-        return successor
+        if bucket.rate_kbit != rate_kbit:
+            self._counters.throttle_drops += bucket.set_rate(rate_kbit, now)
+            if bucket.queue:
+                self._wait(entry, bucket, now)
+        return bucket
 
     def discard(self, bucket: Bucket | None) -> None:
-        """The session is gone, or has no network: nothing of it is sent any more."""
+        """The session is gone, or has no network: nothing that waits is sent any more."""
         if bucket is not None:
-            self._counters.throttle_drops += len(bucket.drain())
+            dropped = len(bucket.drain())
+            bucket.dropped += dropped
+            self._counters.throttle_drops += dropped
 
     def _wait(self, entry: "Entry", bucket: Bucket, now: float) -> None:
-        bucket.is_waiting = True
+        """Have a bucket looked at when its first packet has its credit, unless it will be looked
+        at earlier anyway."""
         due_at = max(bucket.due_at(now), now + TURN_S)
+        if bucket.wake_at and bucket.wake_at <= due_at:
+            return
+        bucket.wake_at = due_at
         heapq.heappush(self._heap, (due_at, next(self._numbers), entry, bucket))
         if self._heap[0][3] is bucket:
             self._schedule(due_at)
@@ -211,10 +232,3 @@ def state_of(into: Bucket | None, out: Bucket | None) -> ThrottleState | None:
         dropped_in=into.dropped if into else 0,
         dropped_out=out.dropped if out else 0,
     )
-
-
-def earliest(first: float | None, second: float | None) -> float | None:
-    """The earlier of two deadlines that may not be there."""
-    if first is None or second is None:
-        return second if first is None else first
-    return min(first, second)

@@ -24,7 +24,7 @@ from l2tpns_core.dataplane.plane import (
     ThrottleState,
 )
 from l2tpns_core.dataplane.ratelimit import RateLimit
-from l2tpns_core.dataplane.throttle import earliest, state_of
+from l2tpns_core.dataplane.throttle import state_of
 from l2tpns_core.dataplane.udp import L2tpSocket
 from l2tpns_core.dataplane.upstream import Upstream
 from l2tpns_core.l2tp.sequencing import SequencerCounters
@@ -164,6 +164,7 @@ class UserPlane:
             self._reading = True
             self._loop.add_reader(self._socket.fileno(), self._up.read)
             self._loop.add_reader(self._device.fileno(), self._read_device)
+            self._schedule_next()
 
     def stop(self) -> None:
         """Stop reading; sending still works. Socket and device stay open: they are the caller's."""
@@ -266,6 +267,18 @@ class UserPlane:
     def _handle_timer(self) -> None:
         self._timer = None
         now = self._clock()
-        deadline = earliest(self._up.handle_timers(now), self._down.shaper.release(now))
-        if deadline is not None:
-            self._schedule(deadline)
+        try:
+            self._up.handle_timers(now)
+            self._up.shaper.release(now)
+            self._down.shaper.release(now)
+        finally:
+            self._schedule_next()
+
+    def _schedule_next(self) -> None:
+        for deadline in (
+            self._up.next_deadline,
+            self._up.shaper.next_at,
+            self._down.shaper.next_at,
+        ):
+            if deadline is not None:
+                self._schedule(deadline)

@@ -18,7 +18,7 @@ from l2tpns_core.dataplane.forwarding import SESSION_BITS, Entry, ForwardingTabl
 from l2tpns_core.dataplane.mss import clamp_mss
 from l2tpns_core.dataplane.plane import PacketHook, Peer, PlaneEvents
 from l2tpns_core.dataplane.ratelimit import RateLimit
-from l2tpns_core.dataplane.throttle import Shaper, earliest
+from l2tpns_core.dataplane.throttle import Shaper
 from l2tpns_core.dataplane.udp import L2tpSocket
 from l2tpns_core.l2tp.data import decode_data
 from l2tpns_core.l2tp.errors import L2tpError
@@ -149,11 +149,15 @@ class Upstream:
         counters.tun_tx_packets += written
         counters.tun_tx_octets += written_octets
 
+    @property
+    def next_deadline(self) -> float | None:
+        """When handle_timers() has work."""
+        return self._timers.next_deadline()
+
     def handle_timers(self, now: float) -> float | None:
-        """Give up waiting for lost messages, and pass on what waited for its credit; return when to
-        come again, or None."""
+        """Give up waiting for lost messages; return when to come again, or None."""
         self._timers.expire(now)
-        return earliest(self._timers.next_deadline(), self.shaper.release(now))
+        return self._timers.next_deadline()
 
     def forget(self, entry: Entry) -> None:
         """Free what belongs to a session that was removed."""

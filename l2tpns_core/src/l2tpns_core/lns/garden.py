@@ -39,6 +39,9 @@ def set_garden(lns: "Lns", session: Session, trapped: bool, user: str | None = N
     """
     if session.walled_garden is trapped or lns.sessions.get(session.key) is not session:
         return
+    if session.is_going and not trapped:  # no new life for it, and nobody gives way to it
+        session.walled_garden = False
+        return
     now = lns.clock()
     if trapped:
         _enter(lns, session)

@@ -47,6 +47,10 @@ TUNNEL_DRAIN_S = 10.0
 """How long `drop tunnel` waits for its sessions before the StopCCN (manual, "drop tunnel")."""
 NO_PREFIX = b"\xff\x03\x00\x21"
 IP_AND_TCP_HEADERS = 40
+MAX_RATE = 10_000_000
+"""kbit/s, as for throttle_speed."""
+MAX_ADDRESS = 0xFFFFFFFF
+MAX_PORT = 65_535
 
 FAILED = Ending("Internal error", TerminateCause.NAS_ERROR)
 
@@ -171,14 +175,20 @@ class Lns:
 
     def throttle(self, session: Session, rate_in: int, rate_out: int) -> None:
         """Limit what a session sends (in) and receives (out), in kbit/s; 0 lifts a limit, -1
-        leaves it as it is."""
+        leaves it as it is. Raises ValueError for what is no rate."""
+        for rate in (rate_in, rate_out):
+            if not -1 <= rate <= MAX_RATE:
+                raise ValueError(f"{rate} is not a rate from 0 to {MAX_RATE}, or -1")
         session.throttle_in = rate_in if rate_in >= 0 else session.throttle_in
         session.throttle_out = rate_out if rate_out >= 0 else session.throttle_out
         self.session_changed(session)
 
     def snoop(self, session: Session, ip: int, port: int) -> None:
-        """Send a copy of each of a session's packets to a UDP port; address 0 ends it."""
-        session.snoop_ip, session.snoop_port = (ip, port) if ip and port else (0, 0)
+        """Send a copy of each of a session's packets to a UDP port; address 0 ends it. Raises
+        ValueError for what is no address or port."""
+        if not 0 <= ip <= MAX_ADDRESS or (ip and not 0 < port <= MAX_PORT):
+            raise ValueError(f"cannot send copies to address {ip:#x} port {port}")
+        session.snoop_ip, session.snoop_port = (ip, port) if ip else (0, 0)
         self.session_changed(session)
 
     def session_changed(self, session: Session) -> None:
@@ -496,6 +506,6 @@ def _forget_plugin_data(remembered: tuple[Session, str], now: float) -> None:
 
 
 def _snoop_target(session: Session) -> Peer | None:
-    if not session.snoop_ip:
+    if not 0 < session.snoop_ip <= MAX_ADDRESS or not 0 < session.snoop_port <= MAX_PORT:
         return None
     return str(IPv4Address(session.snoop_ip)), session.snoop_port

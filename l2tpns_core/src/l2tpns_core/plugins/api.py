@@ -162,11 +162,12 @@ class PluginApi:
 
     def throttle(self, session: "Session", rate_in: int, rate_out: int) -> None:
         """Limit what the subscriber sends (in) and receives (out); 0 lifts a limit, -1 leaves it
-        as it is."""
+        as it is. Raises ValueError for what is no rate."""
         self._core.throttle(session, rate_in, rate_out)
 
     def snoop(self, session: "Session", ip: int, port: int) -> None:
-        """Send a copy of each packet of a session to a UDP port; address 0 ends it."""
+        """Send a copy of each packet of a session to a UDP port; address 0 ends it. Raises
+        ValueError for what is no address or port."""
         self._core.snoop(session, ip, port)
 
     def session_changed(self, session: "Session") -> None:
