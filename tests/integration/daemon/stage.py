@@ -35,6 +35,7 @@ from support.site import HOST_ADDRESS, LAC_ADDRESS, LNS_ADDRESS, Site
 PATIENCE_S = 15.0
 """How long anything may take that has no deadline of its own. Nobody ever sleeps that long."""
 PAUSE_S = 0.02
+PING_AGAIN_S = 1.0
 PASSWORD = "password"
 USERS = {"user*": RadiusUser(PASSWORD)}
 RELOADED = "configuration read again"
@@ -249,11 +250,20 @@ async def until(condition: Callable[[], object], failure: str) -> None:
         await asyncio.sleep(PAUSE_S)
 
 
-async def ping(client: Client, size: int = 64) -> None:
-    """Send an echo request to the host behind the LNS and wait for its answer."""
+async def ping(client: Client, size: int = 64, *, once: bool = False) -> None:
+    """Send an echo request to the host behind the LNS and wait for its answer. While routes are
+    being changed a packet may be lost, so another follows now and then, unless `once`."""
     wanted = client.echo_replies + 1
-    client.ping(HOST_ADDRESS, size)
-    await until(lambda: client.echo_replies >= wanted, "no echo reply")
+    sent_at = float("-inf")
+
+    def answered() -> bool:
+        nonlocal sent_at
+        if client.echo_replies < wanted and time.monotonic() - sent_at > PING_AGAIN_S:
+            sent_at = time.monotonic() + (PATIENCE_S if once else 0.0)
+            client.ping(HOST_ADDRESS, size)
+        return client.echo_replies >= wanted
+
+    await until(answered, "no echo reply")
 
 
 async def down(client: Client, result: int, error: int, text: str) -> CallEnd:
