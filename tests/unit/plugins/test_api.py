@@ -304,7 +304,7 @@ def test_a_load_that_is_refused_leaves_no_task(
     assert [task.cancelled() for task in Tasks.tasks] == [True]
 
 
-@pytest.mark.parametrize("rates", [(-2, 0), (0, 10_000_001)])
+@pytest.mark.parametrize("rates", [(-2, 0), (0, 10_000_001), (0.5, 0)])
 def test_what_is_no_rate_is_refused_and_changes_nothing(
     place: Place, rates: tuple[int, int]
 ) -> None:

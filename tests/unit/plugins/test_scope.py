@@ -164,3 +164,35 @@ def test_what_is_owned_is_undone_once() -> None:
 
     in_loop(body)
     assert undone == [2]
+
+
+def test_a_task_that_calls_exit_does_not_end_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def body(scope: PluginScope) -> None:
+        task = scope.create_task(leave(), "leave")
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+
+    assert in_loop(body).statistics.errors == 1
+    assert "it called exit(3)" in caplog.text
+
+
+def test_what_is_repeated_is_a_plain_function() -> None:
+    async def work() -> None:
+        raise AssertionError
+
+    def body(scope: PluginScope) -> None:
+        with pytest.raises(TypeError, match="a plain function"):
+            scope.every(1.0, work)
+
+    in_loop(body)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), asyncio.CancelledError()])
+def test_nothing_that_a_call_raises_gets_out(error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    assert in_loop(lambda scope: scope.call(fail)).statistics.errors == 1

@@ -38,6 +38,17 @@ class Needy:
 
 
 @dataclass
+class Failing:
+    def __post_init__(self) -> None:
+        raise RuntimeError("a mistake of the plugin")
+
+
+@dataclass
+class Unresolved:
+    what: "NoSuchType" = None  # type: ignore[name-defined]  # noqa: F821, RUF100
+
+
+@dataclass
 class Impossible:
     when: set[int] = field(default_factory=set)
 
@@ -118,6 +129,10 @@ def test_settings_of_a_plugin_that_has_none_are_a_mistake(tmp_path: Path) -> Non
 def test_a_declaration_that_cannot_be_is_the_plugins_mistake(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="must be a dataclass"):
         read(tmp_path, "", dict)
+    with pytest.raises(PluginError, match="cannot be made: RuntimeError: a mistake of the plugin"):
+        read(tmp_path, "", Failing)
+    with pytest.raises(PluginError, match="cannot be made: NameError"):
+        read(tmp_path, "", Unresolved)
     with pytest.raises(PluginError, match="a type that settings cannot have"):
         read(tmp_path, "[p]\nwhen = 3", Impossible)
 

@@ -59,7 +59,7 @@ class Dispatcher:
         try:
             self._plugins.load(name)
         except PluginError as error:
-            log.error("%s", error)
+            log.error("%s", printable(str(error)))
             return Reply.error("error loading plugin")
         return DONE
 

@@ -177,7 +177,7 @@ class Lns:
         """Limit what a session sends (in) and receives (out), in kbit/s; 0 lifts a limit, -1
         leaves it as it is. Raises ValueError for what is no rate."""
         for rate in (rate_in, rate_out):
-            if not -1 <= rate <= MAX_RATE:
+            if not isinstance(rate, int) or not -1 <= rate <= MAX_RATE:
                 raise ValueError(f"{rate} is not a rate from 0 to {MAX_RATE}, or -1")
         session.throttle_in = rate_in if rate_in >= 0 else session.throttle_in
         session.throttle_out = rate_out if rate_out >= 0 else session.throttle_out
@@ -186,8 +186,9 @@ class Lns:
     def snoop(self, session: Session, ip: int, port: int) -> None:
         """Send a copy of each of a session's packets to a UDP port; address 0 ends it. Raises
         ValueError for what is no address or port."""
-        if not 0 <= ip <= MAX_ADDRESS or (ip and not 0 < port <= MAX_PORT):
-            raise ValueError(f"cannot send copies to address {ip:#x} port {port}")
+        is_address = isinstance(ip, int) and 0 <= ip <= MAX_ADDRESS
+        if not is_address or (ip and not (isinstance(port, int) and 0 < port <= MAX_PORT)):
+            raise ValueError(f"cannot send copies to address {ip} port {port}")
         session.snoop_ip, session.snoop_port = (ip, port) if ip else (0, 0)
         self.session_changed(session)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from l2tpns_core.plugins.api import PluginApi
 from l2tpns_core.plugins.events import Param, PluginResult
-from l2tpns_core.plugins.watch import HookStatistics, Watch
+from l2tpns_core.plugins.watch import FAILURES, HookStatistics, Watch
 
 _RESULTS: Final[dict[object, PluginResult]] = {
     None: PluginResult.OK,
@@ -93,7 +93,7 @@ class Chain:
                 result = _result_of(step.call(param))
                 if changeable:
                     self._check(param)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (border: not our code)
+            except FAILURES as error:  # border: not our code
                 for (name, _), value in zip(changeable, kept, strict=True):
                     setattr(param, name, value)
                 self._watch.failed(step.plugin.name, self.event, statistics, error)

@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from l2tpns_core.plugins.hookspecs import PLUGIN_API_VERSION
+from l2tpns_core.plugins.watch import FAILURES
 
 GROUP: Final = "l2tpns.plugins"
 
@@ -72,7 +73,7 @@ def import_class(plugin: AvailablePlugin) -> type:
     """Import a plugin's class, and see that it fits. Raises PluginError."""
     try:
         loaded = plugin.entry_point.load()
-    except (Exception, SystemExit) as error:
+    except FAILURES as error:
         raise PluginError(
             f"{plugin} cannot be imported: {describe(error)}; "
             f"install what is missing, or {plugin.distribution} again"
@@ -91,7 +92,7 @@ def instantiate(label: str, plugin_class: type, api: object) -> object:
     make: Callable[[object], object] = plugin_class
     try:
         return make(api)
-    except (Exception, SystemExit) as error:
+    except FAILURES as error:
         raise PluginError(
             f"{label} cannot be started: {plugin_class.__name__}(api) raised {describe(error)}"
         ) from error

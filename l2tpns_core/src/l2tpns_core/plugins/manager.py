@@ -37,7 +37,7 @@ from l2tpns_core.plugins.events import (
 )
 from l2tpns_core.plugins.hookspecs import EVENTS, PROJECT, Hooks
 from l2tpns_core.plugins.settings import SettingsTables
-from l2tpns_core.plugins.watch import HookStatistics, Watch
+from l2tpns_core.plugins.watch import FAILURES, HookStatistics, Watch
 
 log = logging.getLogger("l2tpns.plugins")
 
@@ -111,7 +111,7 @@ class PluginManager:
         plugin.is_loaded = False
         try:
             _run_lifecycle(plugin, "plugin_done")
-        except (Exception, SystemExit):  # border: not our code
+        except FAILURES:  # border: not our code
             log.exception("plugin %s failed in plugin_done", name)
         self._end(plugin)
         log.warning("plugin %s unloaded", name)
@@ -273,7 +273,7 @@ def _compile(plugins: dict[str, LoadedPlugin], watch: Watch) -> dict[str, Chain]
     for plugin in plugins.values():
         try:
             registry.register(plugin.instance, plugin.name)
-        except (Exception, SystemExit) as error:
+        except FAILURES as error:
             raise PluginError(
                 f'plugin "{plugin.name}" is refused: {describe(error)}; '
                 "a hook takes one argument, param"
@@ -319,7 +319,7 @@ def _step(event: str, impl: pluggy.HookImpl, plugin: LoadedPlugin) -> Step:
 def _init(plugin: LoadedPlugin) -> None:
     try:
         result = _run_lifecycle(plugin, "plugin_init")
-    except (Exception, SystemExit) as error:
+    except FAILURES as error:
         raise PluginError(
             f'plugin "{plugin.name}" cannot start: plugin_init raised {describe(error)}'
         ) from error

@@ -5,11 +5,12 @@ with the plugin's name, counted, and over.
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from l2tpns_core.plugins.watch import HookStatistics, Watch
+from l2tpns_core.plugins.watch import FAILURES, HookStatistics, Watch
 
 MIN_INTERVAL_S: Final = 0.01
 
@@ -49,7 +50,7 @@ class PluginScope:
             coroutine.close()
             raise RuntimeError(f"plugin {self._name} is unloaded")
         self.statistics.calls += 1
-        task = self._loop.create_task(coroutine, name=f"{self._name}: {name or 'task'}")
+        task = self._loop.create_task(_guarded(coroutine), name=f"{self._name}: {name or 'task'}")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -57,6 +58,8 @@ class PluginScope:
     def every(self, seconds: float, function: Callable[[], object]) -> Callable[[], None]:
         """Call a function again and again; return what stops that. Raises RuntimeError like
         create_task(), and ValueError for a time that makes no sense."""
+        if inspect.iscoroutinefunction(function):
+            raise TypeError("every() calls a plain function; it may call create_task()")
         if not seconds >= MIN_INTERVAL_S:
             raise ValueError(f"cannot call something every {seconds} seconds")
         if not self._is_open:
@@ -76,7 +79,7 @@ class PluginScope:
         started_at = time.perf_counter()
         try:
             function(*arguments)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (border: not our code)
+        except FAILURES as error:  # border: not our code
             self._watch.failed(self._name, "the background", self.statistics, error)
         finally:
             spent = time.perf_counter() - started_at
@@ -112,6 +115,14 @@ class PluginScope:
         error = task.exception()
         if error is not None:
             self._watch.failed(self._name, task.get_name(), self.statistics, error)
+
+
+async def _guarded(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """A task that calls exit() would end the loop, and with it the daemon."""
+    try:
+        return await coroutine
+    except SystemExit as error:
+        raise RuntimeError(f"it called exit({error.code!r})") from error
 
 
 class _Repeated:

@@ -14,7 +14,8 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import tomli
 
-from l2tpns_core.plugins.discovery import PluginError
+from l2tpns_core.plugins.discovery import PluginError, describe
+from l2tpns_core.plugins.watch import FAILURES
 
 FILE_NAME: Final = "plugins.toml"
 MAX_FILE_BYTES: Final = 1 << 20
@@ -75,7 +76,14 @@ class SettingsTables:
             return None
         if not dataclasses.is_dataclass(schema):
             raise PluginError(f'plugin "{plugin}": its Settings must be a dataclass')
-        return _make(schema, table, plugin, self.path)
+        try:
+            return _make(schema, table, plugin, self.path)
+        except PluginError:
+            raise
+        except FAILURES as error:  # border: not our code
+            raise PluginError(
+                f'plugin "{plugin}": its Settings cannot be made: {describe(error)}'
+            ) from error
 
     def unused(self, plugins: set[str]) -> list[str]:
         """The tables of no plugin."""

@@ -2,12 +2,17 @@
 fails or holds everything up.
 """
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass
 from typing import Final
 
 log = logging.getLogger("l2tpns.plugins")
+
+FAILURES: Final = (Exception, SystemExit, asyncio.CancelledError)
+"""What code that is not ours may raise without taking the daemon with it: exit() included, and the
+CancelledError of a task whose result it asked for."""
 
 REPORTS_IN_FULL: Final = 5
 """So many failures of a hook are logged each on its own, with a traceback."""
