@@ -34,8 +34,10 @@ class Line:
 
     def send_up(self) -> None:
         while (packet := self.device.read(MTU)) is not None:
-            datagram = data_message(IP_PREFIX + packet, self._keys[packet[12:16]])
-            self._setting.lac.sendto(datagram, (LNS_OUTER, 1701))
+            key = self._keys.get(packet[12:16])
+            if key is not None:  # the kernel looks for IPv6 routers, too
+                datagram = data_message(IP_PREFIX + packet, key)
+                self._setting.lac.sendto(datagram, (LNS_OUTER, 1701))
 
     def receive_down(self) -> None:
         while True:

@@ -264,3 +264,36 @@ def test_a_network_that_came_back_waits_for_its_own_credit_only() -> None:
     assert due_at <= bench.now + (100 + 1500) / 1000
     assert bench.entry.bucket_in is not None
     assert bench.entry.bucket_in.dropped == bench.counters.throttle_drops > 0
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("send"), st.integers(10, 80)),
+    st.tuples(st.just("wait"), st.floats(0, 2)),
+    st.tuples(st.just("rate"), st.sampled_from([0, 8, 64, 2_000, 100_000])),
+)
+
+
+@given(st.lists(STEPS, min_size=10, max_size=30))
+def test_whatever_happens_order_is_kept_and_each_packet_is_accounted_for(
+    steps: list[tuple[str, int | float]],
+) -> None:
+    bench, sent = Bench(throttle_in=64), 0
+    for kind, value in steps:
+        if kind == "rate":
+            bench.install(throttle_in=value)
+        elif kind == "wait":
+            elapse(bench, value)
+        else:
+            numbers = range(sent, sent + int(value))
+            payloads = [number.to_bytes(4, "big") + bytes(number % 3 * 480) for number in numbers]
+            packets = [udp_packet(SUBSCRIBER, FAR, payload=payload) for payload in payloads]
+            bench.receive(*[data_message(IP_PREFIX + each) for each in packets])
+            sent += len(packets)
+        bucket, passed = bench.entry.bucket_in, len(bench.device.written)
+        waiting = len(bucket.queue) if bucket else 0
+        assert sent == passed + waiting + bench.counters.throttle_drops
+        assert bench.entry.packets_in == bench.counters.tun_tx_packets == passed
+    elapse(bench, 60.0)
+    assert sent == len(bench.device.written) + bench.counters.throttle_drops
+    assert bench.up.shaper.next_at is None
+    assert bench.device.written == sorted(bench.device.written, key=lambda each: each[28:32])
