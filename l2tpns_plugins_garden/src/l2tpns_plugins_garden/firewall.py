@@ -5,6 +5,7 @@ belongs in a thread (worker.py). All that belongs together is one transaction.
 """
 
 import errno
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,12 @@ from l2tpns_plugins_garden.netlink import NetfilterError, NetfilterSocket
 from l2tpns_plugins_garden.rules import (
     DROP_CHAIN,
     MARK_CHAIN,
+    NAMED_PREFIX,
     NAT_TABLE,
+    OWN_CHAINS,
     OWN_TABLE,
     PREROUTING,
+    REPLY_CHAIN,
     USERS_CHAIN,
     Garden,
     Layout,
@@ -25,8 +29,9 @@ from l2tpns_plugins_garden.rules import (
 )
 
 LEGACY_TABLES: Final = Path("/proc/thread-self/net/ip_tables_names")
-ATTEMPTS: Final = 10
-"""How often a transaction is made anew because somebody else changed the rules meanwhile."""
+PATIENCE_S: Final = 3.0
+"""How long a transaction is made anew because somebody else changed the rules meanwhile."""
+PAUSE_S: Final = 0.005
 NOT_SUPPORTED: Final = frozenset(
     (
         errno.EPROTONOSUPPORT,
@@ -75,13 +80,14 @@ class Firewall:
         self._refuse_legacy()
         try:
             self._is_open = not refill
-            self._apply(refill=refill)
+            self._transact(lambda found: self._anew(found, refill=refill))
         except NetfilterError as error:
             raise GardenError(_explain(error)) from error
 
     def empty(self) -> None:
         """Empty the gardens for build-garden, and close them. Raises NetfilterError."""
         self._is_open = False
+        self._counts = {}
         self._apply(refill=True)
 
     def open(self) -> None:
@@ -96,8 +102,10 @@ class Firewall:
     def change(self, changes: Mapping[int, Garden | None]) -> None:
         """Trap addresses in a garden, or free them (None).
 
-        Raises NetfilterError when the kernel refuses even after everything was made anew.
+        A garden is known by its name, whatever layout it was taken from. Raises NetfilterError when
+        the kernel refuses even after everything was made anew.
         """
+        changes = self._by_name(changes)
         messages = list(self._changes(changes))
         for address, garden in changes.items():
             if garden is None:
@@ -129,13 +137,11 @@ class Firewall:
         name, else in the one without a name. With `refill` as for set_up(). Raises NetfilterError
         or GardenError with nothing changed."""
         before = (self.layout, self.members, self._counts, self._is_open)
-        by_name = {garden.name: garden for garden in layout.gardens}
         self.layout, self._counts = layout, {}
-        self.members = {
-            ip: by_name.get(garden.name, by_name[""]) for ip, garden in self.members.items()
-        }
+        self.members = {ip: layout.garden(garden.name) for ip, garden in self.members.items()}
         self._is_open = self._is_open and not refill
-        gone = [garden for garden in before[0].gardens if garden.name not in by_name]
+        names = {garden.name for garden in layout.gardens}
+        gone = [garden for garden in before[0].gardens if garden.name not in names]
 
         def messages(found: RuleSet) -> Iterator[bytes]:
             yield from self._everything(found, refill=refill)
@@ -180,6 +186,15 @@ class Firewall:
     def _apply(self, *, refill: bool) -> None:
         self._transact(lambda found: self._everything(found, refill=refill))
 
+    def _anew(self, found: RuleSet, *, refill: bool) -> Iterator[bytes]:
+        """Everything, without the gardens of an earlier daemon that this one does not have."""
+        yield from self._everything(found, refill=refill)
+        chains = {garden.chain for garden in self.layout.gardens}
+        for name in found.sets:
+            if name.startswith(NAMED_PREFIX) and name not in chains:
+                gone = Garden(name.removeprefix(NAMED_PREFIX), 0)
+                yield from self._farewell_of(gone, found, [], emptied=refill)
+
     def _everything(self, found: RuleSet, *, refill: bool) -> Iterator[bytes]:
         layout = self.layout
         prerouting = found.nat.get(PREROUTING)
@@ -216,13 +231,15 @@ class Firewall:
             yield layout.rule(OWN_TABLE, MARK_CHAIN, rule)
         for rule in layout.drop_rules(is_open=self._is_open):
             yield layout.rule(OWN_TABLE, DROP_CHAIN, rule)
+        for rule in layout.reply_rules():
+            yield layout.rule(OWN_TABLE, REPLY_CHAIN, rule)
         for garden in layout.gardens:
             addresses = [ip for ip, where in self.members.items() if where == garden]
             yield from layout.add_members(garden, addresses)
 
     def _without_own(self, found: RuleSet) -> Iterator[bytes]:
         """Delete our chains and sets, whatever daemon made them."""
-        for name in (MARK_CHAIN, DROP_CHAIN):
+        for name in OWN_CHAINS:
             if name in found.own:
                 yield self.layout.flush(OWN_TABLE, name)
                 yield self.layout.delete_chain(OWN_TABLE, name)
@@ -271,15 +288,17 @@ class Firewall:
 
     def _transact(self, messages: Callable[[RuleSet], Iterator[bytes]]) -> None:
         """Carry out what `messages` makes of the rule set, on exactly that rule set."""
-        for attempt in range(1, ATTEMPTS + 1):
+        gives_up_at = time.monotonic() + PATIENCE_S
+        while True:
             found = inspect(self.kernel, self.layout)
             try:
                 self.kernel.transaction(messages(found), found.generation)
             except NetfilterError as error:
-                if error.code != errno.ERESTART or attempt == ATTEMPTS:
+                if error.code != errno.ERESTART or time.monotonic() > gives_up_at:
                     raise
             else:
                 return
+            time.sleep(PAUSE_S)
 
     def _try(self, message: bytes) -> None:
         try:
@@ -287,6 +306,9 @@ class Firewall:
         except NetfilterError as error:
             if error.code not in (errno.EBUSY, errno.ENOENT):
                 raise
+
+    def _by_name(self, changes: Mapping[int, Garden | None]) -> dict[int, Garden | None]:
+        return {ip: garden and self.layout.garden(garden.name) for ip, garden in changes.items()}
 
     def _changes(self, changes: Mapping[int, Garden | None]) -> Iterator[bytes]:
         for garden in self.layout.gardens:

@@ -11,9 +11,11 @@ from l2tpns_plugins_garden.rules import (
     HOOK_PREROUTING,
     MARK_CHAIN,
     NAT_TABLE,
+    OWN_CHAINS,
     OWN_PREFIX,
     OWN_TABLE,
     PREROUTING,
+    REPLY_CHAIN,
     RULE_EXPRESSIONS,
     SET_ELEM_KEY,
     SET_ELEM_LIST_ELEMENTS,
@@ -58,6 +60,7 @@ class RuleSet:
     users_rules: list[Signature] = field(default_factory=list)
     mark_rules: list[Signature] = field(default_factory=list)
     drop_rules: list[Signature] = field(default_factory=list)
+    reply_rules: list[Signature] = field(default_factory=list)
 
 
 def inspect(kernel: NetfilterSocket, layout: Layout) -> RuleSet:
@@ -85,6 +88,8 @@ def inspect(kernel: NetfilterSocket, layout: Layout) -> RuleSet:
         found.mark_rules = _signatures(kernel, layout, OWN_TABLE, MARK_CHAIN)
     if DROP_CHAIN in found.own:
         found.drop_rules = _signatures(kernel, layout, OWN_TABLE, DROP_CHAIN)
+    if REPLY_CHAIN in found.own:
+        found.reply_rules = _signatures(kernel, layout, OWN_TABLE, REPLY_CHAIN)
     return found
 
 
@@ -97,15 +102,14 @@ def faults(found: RuleSet, layout: Layout, *, is_open: bool) -> list[str]:
         if name not in found.nat
     ]
     missing += [f"set {name} is missing" for name in chains if name not in found.sets]
-    missing += [
-        f"chain {name} is missing" for name in (MARK_CHAIN, DROP_CHAIN) if name not in found.own
-    ]
+    missing += [f"chain {name} is missing" for name in OWN_CHAINS if name not in found.own]
     if PREROUTING in found.nat and len(found.jumps) != 1:
         missing.append(f"PREROUTING jumps to {USERS_CHAIN} {len(found.jumps)} times")
     for name, chains_there, actual, wanted in (
         (USERS_CHAIN, found.nat, found.users_rules, layout.users_rules()),
         (MARK_CHAIN, found.own, found.mark_rules, layout.mark_rules()),
         (DROP_CHAIN, found.own, found.drop_rules, layout.drop_rules(is_open=is_open)),
+        (REPLY_CHAIN, found.own, found.reply_rules, layout.reply_rules()),
     ):
         if name in chains_there and actual != _wanted(wanted):
             missing.append(f"the rules of {name} were changed")

@@ -150,7 +150,11 @@ class NetfilterSocket:
         bodies: list[bytes] = []
         disturbed = False
         while True:
-            for kind, flags, body in _split(self._socket.recv(RECEIVE_SIZE)):
+            try:
+                data = self._socket.recv(RECEIVE_SIZE)
+            except OSError as error:
+                raise NetfilterError(error.errno or errno.EIO, "reading from netfilter") from error
+            for kind, flags, body in _split(data):
                 disturbed = disturbed or bool(flags & NLM_F_DUMP_INTR)
                 if kind == NLMSG_DONE:
                     return bodies, disturbed

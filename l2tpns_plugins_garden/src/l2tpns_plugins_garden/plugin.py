@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from l2tpns_core.plugins import (
@@ -23,11 +23,12 @@ from l2tpns_core.plugins import (
     PluginResult,
     hookimpl,
 )
-from l2tpns_plugins_garden import script
+from l2tpns_core.session import AddressSource
 from l2tpns_plugins_garden.conntrack import Connections
+from l2tpns_plugins_garden.filling import Filler
 from l2tpns_plugins_garden.firewall import Firewall, GardenError
 from l2tpns_plugins_garden.netlink import NetfilterError
-from l2tpns_plugins_garden.rules import Garden
+from l2tpns_plugins_garden.rules import Garden, Layout
 from l2tpns_plugins_garden.settings import Settings as GardenSettings
 from l2tpns_plugins_garden.settings import layout_of
 from l2tpns_plugins_garden.worker import Worker
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 PAIR: Final = "garden"
 """The key of the Cisco-AVPair that chooses a garden."""
 REMOVED: Final = "Walled garden is removed"
+NO_ANSWER: Final = "no answer in time"
+PROVED: Final = "Logged in rightly after a refusal, must dial anew"
 
 
 class ControlError(Exception):
@@ -52,6 +55,8 @@ class Inmate:
     garden: Garden
     was_refused: bool = False
     """It is only let in because it is trapped."""
+    was_accepted: bool = False
+    """RADIUS let it in before that, and what it said then still holds."""
     ip: int = 0
     """The address that is in the set, 0 before there is one."""
 
@@ -68,72 +73,111 @@ class GardenPlugin:
 
     def __init__(self, api: "PluginApi") -> None:
         self._api = api
-        self._settings: GardenSettings = api.settings or GardenSettings()
+        self._filler = Filler(api, api.settings or GardenSettings())
         self._inmates: dict[int, Inmate] = {}
-        self._gardens: dict[str, Garden] = {}
+        self._layout = layout_of(GardenSettings())
         self._worker: Worker | None = None
-        self._is_filling = False
-        self._must_fill_again = False
         self._stop_looking: Callable[[], None] = lambda: None
 
     # Life
 
     def plugin_init(self) -> None:
         """Raises GardenError, with nothing left behind, where there can be no garden."""
-        layout = layout_of(self._settings)
-        self._gardens = {garden.name: garden for garden in layout.gardens}
+        self._layout = layout_of(self._filler.settings)
         if self._api.is_master:
             self._begin()
-        self._stop_looking = self._api.every(self._settings.check_interval, self._look)
+        self._look_regularly()
 
     def plugin_done(self) -> None:
         """Take the garden away. Nobody gets out of it that way: who was refused is dropped."""
         worker, self._worker = self._worker, None
+        self._filler.end()
         if worker is None:
             return
         addresses = [inmate.ip for inmate in self._inmates.values() if inmate.ip]
         for session in list(self._api.sessions()):
             inmate = self._inmates.pop(session.key, None)
-            if inmate is None or not session.walled_garden:
-                continue
-            if inmate.was_refused:
-                self._api.drop(session, REMOVED)
-            elif session.ip:
-                self._api.set_garden(session, False)
-        emptied = self._script.is_file()
+            if inmate is not None and session.walled_garden and not session.is_going:
+                self._let_go(session, inmate)
+        self._inmates.clear()
+        emptied = self._filler.script.is_file()
         try:
             kept = worker.call(lambda: worker.firewall.tear_down(emptied=emptied))
-            worker.forget(addresses)
+        except TimeoutError:
+            self._api.log.error("the garden cannot be taken away: %s", NO_ANSWER)
+            worker.abandon()
+            return
+        except NetfilterError as error:
+            self._api.log.error("the garden cannot be taken away: %s", error)
+        else:
             if kept:
                 self._api.log.warning("left in table nat, being used: %s", ", ".join(kept))
-        except (NetfilterError, TimeoutError) as error:
-            self._api.log.error("the garden cannot be taken away: %s", error)
-        finally:
-            worker.close()
+        worker.forget(addresses)
+        worker.close()
+
+    def _let_go(self, session: "Session", inmate: Inmate) -> None:
+        """The garden is removed from around it."""
+        if inmate.was_refused:
+            self._api.drop(session, REMOVED)
+        elif session.ip:
+            self._api.set_garden(session, False)
+        else:
+            session.walled_garden = False
 
     @hookimpl
     def settings_changed(self, param: ParamSettingsChanged) -> PluginResult | None:
         """Other gardens, another file, another interval: who is trapped stays trapped."""
-        settings = self._api.settings
-        has_script = (self._api.config_directory / settings.build_garden).is_file()
+        settings, worker = self._api.settings, self._worker
+        refill = (self._api.config_directory / settings.build_garden).is_file()
         try:
             layout = layout_of(settings)
-            if self._worker is not None:
-                firewall = self._worker.firewall
-                self._worker.call(lambda: firewall.rearrange(layout, refill=has_script))
+            if worker is not None:
+                if refill:
+                    self._filler.interrupt()
+                self._rearrange(worker, settings, layout, refill=refill)
         except (GardenError, NetfilterError, TimeoutError) as error:
-            self._api.log.error("the gardens stay as they are: %s", error or "no answer in time")
+            self._api.log.error("the gardens stay as they are: %s", error or NO_ANSWER)
             return PLUGIN_RET_ERROR
-        self._settings = settings
-        self._gardens = {garden.name: garden for garden in layout.gardens}
-        for inmate in self._inmates.values():
-            inmate.garden = self._gardens.get(inmate.garden.name, self._gardens[""])
-        self._stop_looking()
-        self._stop_looking = self._api.every(settings.check_interval, self._look)
-        if self._worker is not None and has_script:
-            self._must_fill_again = True
-            self._api.create_task(self._fill(), "build-garden")
+        self._take_over(settings, layout, refill=refill)
         return None
+
+    def _rearrange(
+        self, worker: Worker, settings: GardenSettings, layout: Layout, *, refill: bool
+    ) -> None:
+        """Have the kernel rearrange the gardens. What it does too late is taken over then."""
+        change = worker.submit(lambda: worker.firewall.rearrange(layout, refill=refill))
+        try:
+            worker.wait(change)
+        except TimeoutError:
+            if not change.cancel():
+                late = self._take_over_late(change, settings, layout, refill=refill)
+                self._api.create_task(late, "late settings")
+            raise
+
+    async def _take_over_late(
+        self, change: "Future[None]", settings: GardenSettings, layout: Layout, *, refill: bool
+    ) -> None:
+        try:
+            await asyncio.wrap_future(change)
+        except (GardenError, NetfilterError) as error:
+            self._api.log.error("the gardens stay as they are: %s", error)
+            return
+        self._api.log.warning("the kernel has taken the new gardens after all")
+        self._take_over(settings, layout, refill=refill)
+
+    def _take_over(self, settings: GardenSettings, layout: Layout, *, refill: bool) -> None:
+        """The kernel has these gardens: so have we from now on."""
+        self._filler.settings, self._layout = settings, layout
+        for inmate in self._inmates.values():
+            inmate.garden = layout.garden(inmate.garden.name)
+        self._stop_looking()
+        self._look_regularly()
+        if self._worker is not None and refill:
+            self._filler.again()
+
+    def _look_regularly(self) -> None:
+        interval = self._filler.settings.check_interval
+        self._stop_looking = self._api.every(interval, self._filler.look)
 
     @hookimpl
     def become_master(self, param: ParamBecomeMaster) -> PluginResult | None:
@@ -167,7 +211,11 @@ class GardenPlugin:
         param.auth_allowed = 1
         if session.walled_garden:
             return
-        self._inmates[session.key] = Inmate(self._garden_named(name, session), was_refused=True)
+        self._inmates[session.key] = Inmate(
+            self._garden_named(name, session),
+            was_refused=True,
+            was_accepted=session.address_source is not AddressSource.NONE,
+        )
         self._flag(session)
 
     @hookimpl
@@ -219,7 +267,7 @@ class GardenPlugin:
         session = self._session_of(arguments[0])
         if session.walled_garden:
             raise ControlError("already in walled garden")
-        self._inmates[session.key] = Inmate(self._gardens[""])
+        self._inmates[session.key] = Inmate(self._layout.garden(""))
         self._flag(session)
         self._trap(session)
 
@@ -262,7 +310,7 @@ class GardenPlugin:
         """Put the session's address into the set."""
         if self._worker is None:
             return
-        inmate = self._inmates.setdefault(session.key, Inmate(self._gardens[""]))
+        inmate = self._inmates.setdefault(session.key, Inmate(self._layout.garden("")))
         inmate.ip = session.ip
         self._worker.change(session.ip, inmate.garden)
         self._api.log.warning(
@@ -291,42 +339,42 @@ class GardenPlugin:
         )
 
     def _proved(self, session: "Session", user: str) -> None:
-        """A session whose first login was refused has now logged in rightly on the same link."""
+        """A session that was refused has now logged in rightly on the same link. It is free if
+        RADIUS had let it in before that. If not, nothing of what RADIUS says about its user has
+        been applied, and that is only done for a new session."""
         inmate = self._inmates.get(session.key)
         if inmate is None or not inmate.was_refused:
             return
-        if not session.ip:
+        if session.address_source is AddressSource.NONE:  # it is not let in yet
             del self._inmates[session.key]
             session.walled_garden = False
-        elif user.casefold() == session.user.casefold():
+        elif user.casefold() != session.user.casefold():
+            return  # which the LNS does not allow
+        elif inmate.was_accepted and session.ip:
             self._release(session, "")
+        else:
+            self._api.drop(session, PROVED)
 
     def _garden_named(self, name: str, session: "Session") -> Garden:
-        garden = self._gardens.get("" if name == "yes" else name)
-        if garden is None:
+        name = "" if name == "yes" else name
+        garden = self._layout.garden(name)
+        if garden.name != name:
             self._api.log.error(
                 "RADIUS chose the garden %r, which plugins.toml does not have: using the one "
                 "without a name",
                 name,
                 extra=session.log_ids(),
             )
-            return self._gardens[""]
         return garden
-
-    # The kernel's side
-
-    @property
-    def _script(self) -> Path:
-        return self._api.config_directory / self._settings.build_garden
 
     def _begin(self) -> None:
         """Set up the rules and trap who has to be. Raises GardenError."""
         log = self._api.log
-        firewall = Firewall(layout_of(self._settings), report=log.error)
+        firewall = Firewall(self._layout, report=log.error)
         worker = Worker(firewall, Connections(report=log.error), log)
-        has_script = self._script.is_file()
+        refill = self._filler.script.is_file()
         try:
-            worker.call(lambda: firewall.set_up(refill=has_script))
+            worker.call(lambda: firewall.set_up(refill=refill))
         except TimeoutError as error:
             worker.abandon()
             raise GardenError("netfilter does not answer: another program holds it") from error
@@ -337,63 +385,7 @@ class GardenPlugin:
         for session in list(self._api.sessions()):
             if session.walled_garden and session.ip:
                 self._trap(session)
-        if has_script:
-            self._api.create_task(self._fill(), "build-garden")
-        else:
-            log.warning("there is no %s: nothing holds gardened users back", self._script)
-
-    def _look(self) -> None:
-        """Time to check the rules."""
-        if self._worker is not None and not self._is_filling:
-            self._api.create_task(self._check(self._worker), "garden-check")
-
-    async def _check(self, worker: Worker) -> None:
-        try:
-            has_lost_rules = await asyncio.wrap_future(worker.submit(worker.firewall.check))
-            if has_lost_rules and self._worker is worker and self._script.is_file():
-                await asyncio.wrap_future(worker.submit(worker.firewall.empty))
-                await self._fill()
-        except (NetfilterError, GardenError) as error:
-            self._api.log.error("the garden cannot be checked: %s", error)
-
-    async def _fill(self) -> None:
-        """Run build-garden, then open the gardens, which are closed until then."""
-        if self._is_filling:
-            return
-        self._is_filling = True
-        try:
-            self._must_fill_again = False
-            await self._run_script()
-            while self._must_fill_again:  # the settings have changed meanwhile
-                self._must_fill_again = False
-                await self._empty()
-                await self._run_script()
-        finally:
-            self._is_filling = False
-        worker = self._worker
-        if worker is not None:
-            await asyncio.wrap_future(worker.submit(worker.firewall.open))
-
-    async def _empty(self) -> None:
-        worker = self._worker
-        if worker is not None:
-            await asyncio.wrap_future(worker.submit(worker.firewall.empty))
-
-    async def _run_script(self) -> None:
-        log, path, settings = self._api.log, self._script, self._settings
-        try:
-            outcome = await script.run(path, settings.mark_mask, settings.build_timeout)
-        except OSError as error:
-            log.error("%s cannot be run: %s", path, error)
-            return
-        for line in outcome.lines:
-            log.warning("%s: %s", path.name, line)
-        if outcome.timed_out:
-            log.error("%s was killed: it took over %g s", path, settings.build_timeout)
-        elif outcome.status:
-            log.error("%s ended with status %d", path, outcome.status)
-        else:
-            log.info("%s has filled the garden", path)
+        self._filler.begin(worker, refill=refill)
 
 
 def _chosen(pairs: Iterable[tuple[str, str]]) -> str:

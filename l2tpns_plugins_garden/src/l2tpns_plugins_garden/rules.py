@@ -8,6 +8,7 @@
       set garden    the addresses that are trapped      one for each garden
       garden_mark   saddr in the set -> set the mark    before PREROUTING of nat
       garden_drop   mark & MASK == MASK -> drop         after it
+      garden_reply  mark & MASK != 0, ct direction reply -> drop      where packets are forwarded
 
 A packet costs the same however many are trapped. The mark has a value for each garden, and its
 highest one means: to be dropped (iptables takes no DROP in the nat table). Everything that differs
@@ -29,11 +30,15 @@ NLA_F_NESTED: Final = 0x8000
 NAT_TABLE, OWN_TABLE = "nat", "l2tpns"
 PREROUTING: Final = "PREROUTING"
 USERS_CHAIN: Final = "garden_users"
-MARK_CHAIN, DROP_CHAIN = "garden_mark", "garden_drop"
+MARK_CHAIN, DROP_CHAIN, REPLY_CHAIN = "garden_mark", "garden_drop", "garden_reply"
+OWN_CHAINS: Final = (MARK_CHAIN, DROP_CHAIN, REPLY_CHAIN)
 OWN_PREFIX: Final = "garden"
 """What our sets and chains in OWN_TABLE begin with."""
+NAMED_PREFIX: Final = "garden_"
+"""What the chain and the set of a garden with a name begin with."""
 
-HOOK_PREROUTING: Final = 0
+HOOK_PREROUTING, HOOK_FORWARD = 0, 2
+PRIORITY_FILTER: Final = 0
 PRIORITY_DNAT: Final = -100
 PRIORITY_MARK: Final = -110
 """After the mangle table, so that an operator's --set-mark does not take the mark away."""
@@ -41,6 +46,7 @@ PRIORITY_DROP: Final = -90
 ACCEPT, DROP, JUMP = 1, 0, -3
 REGISTER_VERDICT, REGISTER_1 = 0, 1
 META_MARK: Final = 3
+CT_DIRECTION, DIRECTION_REPLY = 1, 1
 CMP_EQ, CMP_NEQ = 0, 1
 NETWORK_HEADER: Final = 1
 ELEMENTS_PER_MESSAGE: Final = 2000
@@ -85,7 +91,7 @@ class Garden:
 
     @property
     def chain(self) -> str:
-        return f"garden_{self.name}" if self.name else "garden"
+        return f"{NAMED_PREFIX}{self.name}" if self.name else "garden"
 
 
 @dataclass(slots=True, frozen=True)
@@ -95,6 +101,11 @@ class Layout:
     gardens: tuple[Garden, ...]
     mask: int
     family: Family = IPV4
+
+    def garden(self, name: str) -> Garden:
+        """The garden of that name, or else the one without a name."""
+        by_name = {garden.name: garden for garden in self.gardens}
+        return by_name.get(name) or by_name[""]
 
     # What there must be
 
@@ -126,6 +137,7 @@ class Layout:
     def own_chains(self) -> Iterator[bytes]:
         yield self._base_chain(OWN_TABLE, MARK_CHAIN, "filter", PRIORITY_MARK)
         yield self._base_chain(OWN_TABLE, DROP_CHAIN, "filter", PRIORITY_DROP)
+        yield self._base_chain(OWN_TABLE, REPLY_CHAIN, "filter", PRIORITY_FILTER, HOOK_FORWARD)
 
     def users_rules(self) -> list[list[Expression]]:
         return [
@@ -140,6 +152,13 @@ class Layout:
         """What drops; unless the gardens are open, that is every packet of who is trapped."""
         test = self._mark_is(CMP_EQ, self.mask) if is_open else self._mark_is(CMP_NEQ, 0)
         return [[*test, _counter(), _verdict(DROP)]]
+
+    def reply_rules(self) -> list[list[Expression]]:
+        """What drops the answers to a connection that began outside: NAT lets them pass. Those to
+        this machine itself, which are not forwarded, reach it."""
+        direction = _expression("ct", ("NFTA_CT_KEY", CT_DIRECTION), ("NFTA_CT_DREG", REGISTER_1))
+        is_reply = _compare(CMP_EQ, bytes((DIRECTION_REPLY,)))
+        return [[*self._mark_is(CMP_NEQ, 0), direction, is_reply, _counter(), _verdict(DROP)]]
 
     # Messages about them
 
@@ -214,8 +233,10 @@ class Layout:
         attributes = [("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", name), *(more or ())]
         return self._message(nft.nft_chain_msg, nft.NFT_MSG_NEWCHAIN, attributes, NLM_F_CREATE)
 
-    def _base_chain(self, table: str, name: str, kind: str, priority: int) -> bytes:
-        hook = [("NFTA_HOOK_HOOKNUM", HOOK_PREROUTING), ("NFTA_HOOK_PRIORITY", priority)]
+    def _base_chain(
+        self, table: str, name: str, kind: str, priority: int, hook_number: int = HOOK_PREROUTING
+    ) -> bytes:
+        hook = [("NFTA_HOOK_HOOKNUM", hook_number), ("NFTA_HOOK_PRIORITY", priority)]
         more: Attributes = [
             ("NFTA_CHAIN_TYPE", kind),
             ("NFTA_CHAIN_HOOK", {"attrs": hook}),
@@ -227,12 +248,7 @@ class Layout:
         return [
             _expression("meta", ("NFTA_META_KEY", META_MARK), ("NFTA_META_DREG", REGISTER_1)),
             _bitwise(self.mask, 0),
-            _expression(
-                "cmp",
-                ("NFTA_CMP_SREG", REGISTER_1),
-                ("NFTA_CMP_OP", operator),
-                ("NFTA_CMP_DATA", _data(struct.pack("=I", value))),
-            ),
+            _compare(operator, struct.pack("=I", value)),
         ]
 
     def _mark_members(self, garden: Garden) -> list[Expression]:
@@ -323,6 +339,16 @@ def _expression(name: str, *attributes: tuple[str, object]) -> Any:
 
 def _data(value: bytes) -> dict[str, Attributes]:
     return {"attrs": [("NFTA_DATA_VALUE", value)]}
+
+
+def _compare(operator: int, value: bytes) -> Any:
+    """Register 1 with a value."""
+    return _expression(
+        "cmp",
+        ("NFTA_CMP_SREG", REGISTER_1),
+        ("NFTA_CMP_OP", operator),
+        ("NFTA_CMP_DATA", _data(value)),
+    )
 
 
 def _bitwise(mask: int, xor: int) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,9 @@ from typing import Final
 MAX_LINES: Final = 50
 MAX_LINE: Final = 400
 MAX_OUTPUT: Final = 64 * 1024
+BLOCK: Final = 64 * 1024
+LAST_BLOCKS: Final = 16
+"""So many blocks are still read when it has ended: a pipe holds no more."""
 
 PRELUDE: Final = r"""
 # What build-garden finds: iptables of nftables, whatever the system's alternatives say, and two
@@ -87,46 +91,83 @@ class Outcome:
     timed_out: bool = False
 
 
-async def run(path: Path, mask: int, timeout_s: float) -> Outcome:
-    """Have /bin/sh source a file; it and what it started is killed after `timeout_s`.
+class Run:
+    """build-garden, running: /bin/sh sources the file, in a process group of its own.
 
-    Raises OSError when there is no shell.
+    Raises OSError when there is no shell. Somebody has to await end().
     """
-    environment = {**os.environ, "GARDEN_DROP_MARK": f"{mask:#x}/{mask:#x}"}
-    process = await asyncio.create_subprocess_exec(
-        "/bin/sh",
-        "-c",
-        PRELUDE,
-        "build-garden",
-        os.path.abspath(path),  # noqa: ASYNC240  (touches no disk)
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=environment,
-        cwd="/",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    timed_out = False
-    output = bytearray()
-    try:
-        async with asyncio.timeout(timeout_s):
-            await _read(process.stdout, output)
-            await process.wait()
-    except TimeoutError:
-        timed_out = True
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    return Outcome(process.returncode or 0, _lines(bytes(output)), timed_out)
 
+    def __init__(self, path: Path, mask: int) -> None:
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", PRELUDE, "build-garden", os.path.abspath(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "GARDEN_DROP_MARK": f"{mask:#x}/{mask:#x}"},
+            cwd="/",
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdout
+        os.set_blocking(self._pipe.fileno(), False)
+        self._output = bytearray()
+        try:
+            self._watched = os.pidfd_open(self._process.pid)
+        except OSError:
+            self.kill()
+            self._process.wait()
+            self._pipe.close()
+            raise
 
-async def _read(stream: asyncio.StreamReader, output: bytearray) -> None:
-    """Read to the end; what is too much is read, but not kept."""
-    while block := await stream.read(4096):
-        output += block[: MAX_OUTPUT - len(output)]
+    def kill(self) -> None:
+        """Kill it and what it has started. Returns at once."""
+        if self._process.returncode is None:  # not waited for yet: the number is still its own
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def end(self, timeout_s: float) -> Outcome:
+        """Wait for the shell, no longer than that. What it leaves running is killed."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        timed_out = False
+        loop.add_reader(self._watched, ended.set)
+        loop.add_reader(self._pipe, self._read_some, loop)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await ended.wait()
+        except TimeoutError:
+            timed_out = True
+        finally:
+            self.kill()
+            try:
+                await ended.wait()
+            finally:
+                loop.remove_reader(self._watched)
+                loop.remove_reader(self._pipe)
+                os.close(self._watched)
+                status = self._process.poll()
+                self._read_rest()
+                self._pipe.close()
+        return Outcome(status or 0, _lines(bytes(self._output)), timed_out)
+
+    def _read_some(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._read():
+            loop.remove_reader(self._pipe)
+
+    def _read_rest(self) -> None:
+        """Read what is there. Somebody who has left the group may hold the pipe open for ever."""
+        for _ in range(LAST_BLOCKS):
+            try:
+                if not self._read():
+                    return
+            except BlockingIOError:
+                return
+
+    def _read(self) -> bool:
+        """Read a block; what is too much is read, but not kept. False at the end."""
+        block = os.read(self._pipe.fileno(), BLOCK)
+        self._output += block[: MAX_OUTPUT - len(self._output)]
+        return bool(block)
 
 
 def _lines(output: bytes) -> list[str]:

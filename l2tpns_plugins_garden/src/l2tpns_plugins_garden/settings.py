@@ -6,6 +6,7 @@ check_interval = 30
 [garden.unpaid]      # a garden of its own, for who gets garden=unpaid from RADIUS
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,7 +16,8 @@ from l2tpns_plugins_garden.rules import IPV4, Garden, Layout
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
 """iptables takes 28 characters for a chain, of which `garden_` is 7."""
-RESERVED_NAMES: Final = frozenset(("users", "mark", "drop", "yes", "no"))
+RESERVED_NAMES: Final = frozenset(("users", "mark", "drop", "reply", "yes", "no"))
+SHORTEST_S: Final = 0.01
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Settings:
 
 def layout_of(settings: Settings) -> Layout:
     """The gardens with their marks. Raises GardenError with the mistake in the settings."""
+    _check_times(settings)
     mask = settings.mark_mask
     if not 0 < mask <= 0xFFFFFFFF:
         raise GardenError(f"mark_mask {mask:#x} is not a mask of 32 bits")
@@ -75,6 +78,13 @@ def _next_free(taken: dict[int, str], values: int) -> int:
         if value not in taken:
             return value
     raise GardenError(f"mark_mask has room for {values - 1} gardens: give it more bits")
+
+
+def _check_times(settings: Settings) -> None:
+    for name in ("build_timeout", "check_interval"):
+        seconds = getattr(settings, name)
+        if not SHORTEST_S <= seconds < math.inf:
+            raise GardenError(f"{name} must be {SHORTEST_S} seconds or more, not {seconds:g}")
 
 
 def _check_name(name: str) -> None:

@@ -19,7 +19,8 @@ PATIENCE_S: Final = 0.02
 """How long a login is held until its address is in the kernel's set, which takes 0.3 ms. Somebody
 who loads a large rule set may hold the kernel longer: then logins go on, and what a user did before
 the trap closed is undone by forgetting his connections."""
-CALL_TIMEOUT_S: Final = 10.0
+CALL_TIMEOUT_S: Final = 5.0
+"""How long loading, unloading and a reload wait for the kernel."""
 
 T = TypeVar("T")
 Log = logging.Logger | logging.LoggerAdapter[Any]
@@ -61,7 +62,11 @@ class Worker:
 
     def call(self, function: Callable[[], T]) -> T:
         """The same, and wait for it. Raises what it raises, and TimeoutError."""
-        return self.submit(function).result(CALL_TIMEOUT_S)
+        return self.wait(self.submit(function))
+
+    def wait(self, future: "Future[T]") -> T:
+        """Wait for what submit() began; not long. Raises as call() does."""
+        return future.result(CALL_TIMEOUT_S)
 
     def forget(self, addresses: Iterable[int]) -> None:
         """Have the connections of addresses forgotten, some time soon."""
@@ -72,16 +77,20 @@ class Worker:
             self._connections_thread.submit(self._forget)
 
     def abandon(self) -> None:
-        """Give up on threads that the kernel does not let go on."""
+        """Give up on threads that the kernel does not let go on. Returns at once."""
         self._rules_thread.shutdown(wait=False, cancel_futures=True)
         self._connections_thread.shutdown(wait=False)
 
     def close(self) -> None:
-        """End the threads when they have done what they were asked for."""
-        self._rules_thread.shutdown()
-        self._connections_thread.shutdown()
+        """End the threads when they have done what they were asked for. Returns at once."""
+        self._rules_thread.submit(self._close_rules)
+        self._rules_thread.shutdown(wait=False)
+
+    def _close_rules(self) -> None:
+        """The last of the rules' thread, which may have had connections to be forgotten."""
         self.firewall.close()
-        self._connections.close()
+        self._connections_thread.submit(self._connections.close)
+        self._connections_thread.shutdown(wait=False)
 
     def _carry_out(self) -> None:
         with self._lock:

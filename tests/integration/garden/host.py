@@ -1,19 +1,21 @@
 """A process that has the garden loaded, in place of the daemon: it can be killed.
 
-    python host.py DIRECTORY
+    python host.py DIRECTORY 1|0 GARDEN...
 
-It prints `ready`, obeys lines on stdin (`trap 10.0.0.1`, `free 10.0.0.1`, `quit`), and answers each
-with `done`. What the plugin logs goes to stderr.
+It prints `ready` (with 1, after build-garden has run), obeys lines on stdin (`trap 10.0.0.1`,
+`free 10.0.0.1`, `reload`, `quit`), and answers each with `done`. What the plugin logs goes to
+stderr.
 """
 
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from l2tpns_core.plugins import ParamKillSession, ParamNewSession
+from l2tpns_core.plugins import ParamKillSession, ParamNewSession, ParamSettingsChanged
 from l2tpns_core.session import Session, SessionState
 from l2tpns_plugins_garden import GardenPlugin
 from l2tpns_plugins_garden.settings import NamedGarden, Settings
@@ -25,9 +27,11 @@ class HostApi:
     is_master = True
     log = logging.LoggerAdapter(logging.getLogger("garden"), {})
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, gardens: Iterable[str] = ("unpaid",)) -> None:
         self.config_directory = directory
-        self.settings = Settings(check_interval=0.1, gardens={"unpaid": NamedGarden()})
+        self.settings = Settings(
+            check_interval=0.1, gardens={name: NamedGarden() for name in gardens}
+        )
         self.live: dict[str, Session] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -40,25 +44,29 @@ class HostApi:
     def set_garden(self, session: Session, trapped: bool, *, user: str | None = None) -> None:
         session.walled_garden = trapped
 
-    def create_task(self, coroutine: Coroutine[object, object, None], name: str = "") -> None:
-        task = asyncio.get_running_loop().create_task(coroutine, name=name)  # type: ignore[arg-type]
+    def create_task(
+        self, coroutine: Coroutine[object, object, None], name: str = ""
+    ) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
-    def every(self, seconds: float, function: Callable[[], None]) -> None:
+    def every(self, seconds: float, function: Callable[[], None]) -> Callable[[], object]:
         async def repeat() -> None:
             while True:
                 await asyncio.sleep(seconds)
                 function()
 
-        self.create_task(repeat())
+        return self.create_task(repeat()).cancel
 
 
-async def main(directory: Path) -> None:
-    api = HostApi(directory)
+async def main(directory: Path, waits: bool, gardens: list[str]) -> None:
+    api = HostApi(directory, gardens)
     plugin = GardenPlugin(api)  # type: ignore[arg-type]
     plugin.plugin_init()
-    await asyncio.gather(*(task for task in api.tasks if task.get_name() == "build-garden"))
+    if waits:
+        await asyncio.gather(*(task for task in api.tasks if task.get_name() == "build-garden"))
     print("ready", flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         command, _, address = line.strip().partition(" ")
@@ -66,14 +74,17 @@ async def main(directory: Path) -> None:
             break
         obey(api, plugin, command, address)
         print("done", flush=True)
+    plugin.plugin_done()  # as in the daemon, before its tasks are cancelled
     for task in list(api.tasks):
         task.cancel()
-    plugin.plugin_done()
     print("done", flush=True)
 
 
 def obey(api: HostApi, plugin: GardenPlugin, command: str, address: str) -> None:
-    if command == "trap":
+    if command == "reload":
+        previous, api.settings = api.settings, replace(api.settings, build_timeout=20.0)
+        plugin.settings_changed(ParamSettingsChanged(api.settings, previous))
+    elif command == "trap":
         session = Session(1, len(api.live) + 1, 1, 1, 0.0, None, "")
         session.ip, session.walled_garden = int(IPv4Address(address)), True
         session.state, session.user = SessionState.NETWORK, "alice"
@@ -86,4 +97,4 @@ def obey(api: HostApi, plugin: GardenPlugin, command: str, address: str) -> None
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2] == "1", sys.argv[3:]))

@@ -1,6 +1,7 @@
 """The rules in a real kernel: what they do to packets, what they leave alone, their repair."""
 
 import errno
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -8,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from integration.garden.place import ANYWHERE, FREE, GARDEN_SERVER, TRAPPED, Place, ask, number
+from integration.garden.place import (
+    ANYWHERE,
+    FREE,
+    GARDEN_SERVER,
+    TIMEOUT_S,
+    TRAPPED,
+    Place,
+    ask,
+    number,
+)
+from l2tpns_core.lab.netns import Namespace
 from l2tpns_plugins_garden.conntrack import Connections
 from l2tpns_plugins_garden.firewall import Firewall, GardenError
 from l2tpns_plugins_garden.netlink import NetfilterError
@@ -122,6 +133,35 @@ def test_closed_garden_lets_nobody_through(router: Place, gate: Gate) -> None:
     assert router.reaches(FREE, ANYWHERE, 80) == ANYWHERE
     gate.firewall.open()
     assert router.reaches(TRAPPED, ANYWHERE, 80) == ANYWHERE
+
+
+def test_trapped_user_answers_nobody_outside_but_this_machine(router: Place, gate: Gate) -> None:
+    iptables(router, f"-t nat -A garden {DNAT}")  # without a NAT rule the kernel tracks nothing
+    router.world.add_route("10.0.0.0/24", "198.51.100.254")
+    gate.trap(TRAPPED)
+    assert _is_answered(router, router.world, ANYWHERE, FREE)
+    assert not _is_answered(router, router.world, ANYWHERE, TRAPPED)
+    assert _is_answered(router, router.router, "10.0.0.254", TRAPPED)
+    gate.trap(TRAPPED, None)
+    assert _is_answered(router, router.world, ANYWHERE, TRAPPED)
+
+
+def _is_answered(router: Place, asking: Namespace, source: str, subscriber: str) -> bool:
+    """Whether somebody who speaks to a subscriber first gets an answer."""
+
+    def bound(where: Namespace, address: str) -> socket.socket:
+        made = where.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        made.settimeout(TIMEOUT_S)
+        made.bind((address, 0))
+        return made
+
+    with bound(asking, source) as out, bound(router.client, subscriber) as client:
+        out.sendto(b"knock", client.getsockname())
+        client.sendto(b"who is there?", client.recvfrom(100)[1])
+        try:
+            return bool(out.recv(100))
+        except TimeoutError:
+            return False
 
 
 def test_operators_rules_stay_as_they_are(router: Place) -> None:

@@ -32,17 +32,26 @@ iptables -t nat -A garden -p tcp --dport ! 53 -j DNAT --to 192.168.1.1
 iptables -t nat -A garden -p udp --dport ! 53 -j DNAT --to 192.168.1.1
 """
 DEADLINE_S = 20.0
+CLOSED = "!= 0x00000000 counter"
+"""In the rule that drops everything while the gardens are filled."""
 
 
 class Daemon:
     """A process with the garden, in the router's namespace."""
 
-    def __init__(self, router: Place, directory: Path, is_ready: bool = True) -> None:
+    def __init__(
+        self,
+        router: Place,
+        directory: Path,
+        is_ready: bool = True,
+        waits: bool = True,
+        gardens: tuple[str, ...] = ("unpaid",),
+    ) -> None:
         self.log = directory / "log"
         environment = {**os.environ, "PATH": f"{router.tools}:/usr/bin:/bin"}
         with self.log.open("w") as errors:
             self.process = router.router.popen(
-                [sys.executable, host.__file__, str(directory)],
+                [sys.executable, host.__file__, str(directory), str(int(waits)), *gardens],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -214,16 +223,77 @@ def test_users_wait_for_the_garden_to_be_built(router: Place, tmp_path: Path) ->
     build_garden(tmp_path, waiting + MANUAL_BUILD_GARDEN)
     daemon = Daemon(router, tmp_path, is_ready=False)
     try:
-        eventually(lambda: "!= 0x00000000" in router.nft("list ruleset"))
+        eventually(lambda: CLOSED in router.nft("list ruleset"))
         router.nft(f"add element ip l2tpns garden {{ {TRAPPED} }}")
         assert router.reaches(TRAPPED, ANYWHERE, 80) == ""
         assert router.reaches(FREE, ANYWHERE, 80) == ANYWHERE
         go_on.touch()
         daemon.expect("ready")
-        assert "!= 0x00000000" not in router.nft("list ruleset")
+        assert CLOSED not in router.nft("list ruleset")
         assert len(router.rules("nat", "garden")) == 9
     finally:
         daemon.kill()
+
+
+def test_garden_that_could_not_be_filled_lets_nobody_out(
+    router: Place, start: Callable[[], Daemon], tmp_path: Path
+) -> None:
+    build_garden(tmp_path, "exit 1\n" + MANUAL_BUILD_GARDEN)
+    daemon = start()
+    daemon.tell(f"trap {TRAPPED}")
+    assert router.reaches(TRAPPED, ANYWHERE, 80) == ""
+    assert router.reaches(FREE, ANYWHERE, 80) == ANYWHERE
+    assert "build-garden ended with status 1: the gardens stay closed" in daemon.log.read_text()
+    build_garden(tmp_path, MANUAL_BUILD_GARDEN)
+    eventually(lambda: router.reaches(TRAPPED, ANYWHERE, 80) == GARDEN_SERVER)
+
+
+BUSY = """\
+while :; do echo "add rule ip nat garden tcp dport 25 accept"; done | nft -i >/dev/null
+"""
+"""Never leaves the rule set alone."""
+
+
+def test_removal_while_build_garden_runs_leaves_nothing(router: Place, tmp_path: Path) -> None:
+    build_garden(tmp_path, BUSY)
+    daemon = Daemon(router, tmp_path, is_ready=False, waits=False)
+    try:
+        daemon.expect("ready")
+        eventually(lambda: len(router.rules("nat", "garden")) > 3)
+        daemon.tell("quit")
+        assert router.nft("list tables") == "", daemon.log.read_text()
+    finally:
+        daemon.kill()
+
+
+def test_reload_while_build_garden_runs_begins_it_anew(router: Place, tmp_path: Path) -> None:
+    build_garden(tmp_path, BUSY)
+    daemon = Daemon(router, tmp_path, is_ready=False, waits=False)
+    try:
+        daemon.expect("ready")
+        daemon.tell(f"trap {TRAPPED}")
+        eventually(lambda: len(router.rules("nat", "garden")) > 3)
+        build_garden(tmp_path, MANUAL_BUILD_GARDEN)
+        daemon.tell("reload")
+        eventually(lambda: router.reaches(TRAPPED, ANYWHERE, 80) == GARDEN_SERVER)
+        assert len(router.rules("nat", "garden")) == 9
+        assert "the gardens stay" not in daemon.log.read_text()
+    finally:
+        daemon.kill()
+
+
+def test_garden_that_the_settings_have_lost_after_a_crash_goes(
+    router: Place, start: Callable[[], Daemon], tmp_path: Path
+) -> None:
+    build_garden(tmp_path, "nft add rule ip nat garden_virus tcp dport 80 dnat to 192.168.1.1\n")
+    first = Daemon(router, tmp_path, gardens=("unpaid", "virus"))
+    assert len(router.rules("nat", "garden_virus")) == 1
+    first.kill()
+    build_garden(tmp_path, "true\n")
+    second = start()
+    assert "garden_virus" not in router.nft("list ruleset")
+    second.tell("quit")
+    assert "garden" not in router.nft("list ruleset")
 
 
 def test_without_build_garden_the_log_says_that_nothing_holds_users_back(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from l2tpns_plugins_garden.firewall import GardenError
 from l2tpns_plugins_garden.rules import Garden, Layout
 from l2tpns_plugins_garden.settings import Settings
 from support.memory import World
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait for a thread to bring that about."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.005)
 
 
 class FakeFirewall:
@@ -23,6 +32,7 @@ class FakeFirewall:
         self.layout = layout
         self.members: dict[int, Garden] = {}
         self.calls: list[str] = []
+        self.has_lost_rules = True
         FakeFirewall.last = self
 
     def set_up(self, *, refill: bool) -> None:
@@ -41,11 +51,11 @@ class FakeFirewall:
             if garden is None:
                 del self.members[address]
             else:
-                self.members[address] = garden
+                self.members[address] = self.layout.garden(garden.name)
 
     def check(self) -> bool:
         self.calls.append("check")
-        return True
+        return self.has_lost_rules
 
     def empty(self) -> None:
         self.calls.append("empty")
@@ -117,7 +127,7 @@ class FakeApi:
     def run_tasks(self) -> None:
         """Do what create_task() was given."""
         while self.coroutines:
-            asyncio.run(self.coroutines.pop(0))  # type: ignore[arg-type]
+            asyncio.run(self.coroutines.pop(0))
 
 
 def load(world: World, directory: Path, settings: Settings | None = None) -> GardenPlugin:

@@ -10,11 +10,11 @@ from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.plugins import ParamControl, ParamPostAuth, ParamSettingsChanged, PluginResult
 from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.radius.model import AccessOutcome, AccessReply, AccountingStatus
-from l2tpns_core.session import Session
+from l2tpns_core.session import AddressSource, Session
 from l2tpns_plugins_garden import GardenPlugin, plugin
 from l2tpns_plugins_garden.settings import NamedGarden, Settings
 from support.memory import Lac, World, ip
-from unit.garden.fakes import FakeApi, FakeConnections, FakeFirewall, load
+from unit.garden.fakes import FakeApi, FakeConnections, FakeFirewall, eventually, load
 
 REJECT, ACCEPT = AccessOutcome.REJECT, AccessOutcome.ACCEPT
 
@@ -279,12 +279,38 @@ def test_session_that_fails_a_later_challenge_is_accounted_to_its_end(scene: Sce
     assert scene.records() == [("START", "alice"), ("STOP", "alice")]
 
 
-def test_right_password_on_the_same_link_opens_the_garden(scene: Scene) -> None:
-    session = scene.login("wrong")
+def test_right_password_after_a_failed_challenge_opens_the_garden(scene: Scene) -> None:
+    session = scene.login("pw")
+    post_auth(scene, session, 0)
     assert post_auth(scene, session, 1) == 1
     assert not session.walled_garden
     assert scene.trapped == {}
-    assert scene.records() == [("START", "alice")]
+    assert scene.records() == [("START", "alice"), ("STOP", "alice"), ("START", "alice")]
+
+
+def test_right_password_on_the_link_of_a_refused_login_has_to_dial_anew(scene: Scene) -> None:
+    scene.pairs = (("garden", "unpaid"),)  # what RADIUS says is applied to a new session only
+    client = scene.lac.call("alice", "wrong")
+    session = scene.world.lns.sessions[client.key]
+    client.password = "pw"
+    client.send(0xC021, 1, 9, bytes([5, 6]) + b"efgh")  # LCP anew
+    scene.world.run()
+    assert scene.api.dropped == [
+        (ip("10.0.0.1"), "Logged in rightly after a refusal, must dial anew")
+    ]
+    assert session.key not in scene.world.lns.sessions
+    assert scene.trapped == {}
+    assert scene.records() == []
+    assert scene.login("pw").walled_garden, "the garden that RADIUS chooses"
+
+
+def test_login_that_another_plugin_forbade_may_be_tried_again(scene: Scene) -> None:
+    client = scene.lac.call("alice", "wrong")
+    session = scene.world.lns.sessions[client.key]
+    session.address_source, session.ip = AddressSource.NONE, 0  # it was never let in
+    assert post_auth(scene, session, 1) == 1
+    assert scene.api.dropped == []
+    assert not session.walled_garden
 
 
 def test_somebody_elses_password_does_not(scene: Scene) -> None:
@@ -301,7 +327,8 @@ def test_removal_sets_nobody_free_who_was_refused(scene: Scene) -> None:
     assert scene.api.dropped == [(refused.ip, "Walled garden is removed")]
     assert not chosen.walled_garden
     assert scene.records()[-1] == ("START", "alice")
-    assert kernel.calls[-2:] == ["tear down, emptied=False", "close"]
+    eventually(lambda: kernel.calls[-2:] == ["tear down, emptied=False", "close"])
+    eventually(lambda: len(FakeConnections.last.forgotten) >= 4)
     assert sorted(FakeConnections.last.forgotten[-2:]) == sorted([refused.ip, chosen.ip])
     scene.world.run()
     assert list(scene.world.lns.sessions.values()) == [chosen]
@@ -313,41 +340,7 @@ def test_refusal_of_the_kernel_is_one_line_and_leaves_no_plugin(tmp_path: Path) 
     with pytest.raises(PluginError, match="GardenError: iptables-legacy holds the nat table"):
         load(world, tmp_path)
     assert world.plugins.loaded() == []
-    assert FakeFirewall.last.calls == ["close"]
-
-
-def test_without_build_garden_there_is_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    Scene(tmp_path)
-    assert FakeFirewall.last.calls == ["set up, refill=False"]
-    assert f"there is no {tmp_path / 'build-garden'}" in caplog.text
-
-
-def test_build_garden_runs_before_the_garden_opens(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "build-garden").write_text("echo hello; (exit 3)\n")
-    scene = Scene(tmp_path)
-    kernel = FakeFirewall.last
-    assert kernel.calls == ["set up, refill=True"]
-    scene.api.run_tasks()
-    assert kernel.calls == ["set up, refill=True", "open"]
-    assert "build-garden: hello" in caplog.text
-    assert "ended with status 3" in caplog.text
-
-
-def test_garden_that_lost_its_rules_is_filled_again(tmp_path: Path) -> None:
-    ran = tmp_path / "ran"
-    (tmp_path / "build-garden").write_text(f"echo ran >> {ran}\n")
-    scene = Scene(tmp_path, Settings(check_interval=7))
-    scene.api.run_tasks()
-    ((interval, look),) = scene.api.timers
-    assert interval == 7
-    look()
-    scene.api.run_tasks()
-    assert FakeFirewall.last.calls[1:] == ["open", "check", "empty", "open"]
-    assert ran.read_text() == "ran\nran\n"
+    eventually(lambda: FakeFirewall.last.calls == ["close"])
 
 
 def test_slave_begins_when_it_becomes_the_master(tmp_path: Path) -> None:
@@ -360,6 +353,7 @@ def test_slave_begins_when_it_becomes_the_master(tmp_path: Path) -> None:
     sleeping.become_master(None)  # type: ignore[arg-type]
     assert FakeFirewall.last.calls == ["set up, refill=False"]
     sleeping.plugin_done()
+    assert "tear down, emptied=False" in FakeFirewall.last.calls
 
 
 def test_login_is_in_the_log(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -388,16 +382,6 @@ def test_other_settings_keep_who_is_trapped(tmp_path: Path) -> None:
     scene.pairs = (("garden", "virus"),)
     session = scene.login("pw", "bob")
     assert scene.trapped[session.ip] == "virus"
-
-
-def test_other_settings_run_the_file_again(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
-    script = tmp_path / "build-garden"
-    script.write_text("true\n")
-    assert change_settings(scene, Settings(build_timeout=3.0)) is None
-    assert FakeFirewall.last.calls[-1] == "rearrange, refill=True"
-    scene.api.run_tasks()
-    assert FakeFirewall.last.calls[-1] == "open"
 
 
 def test_settings_that_cannot_be_are_refused(

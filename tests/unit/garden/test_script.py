@@ -1,12 +1,15 @@
 """Running build-garden: what its iptables lines become, and what is said about its end."""
 
 import asyncio
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from l2tpns_plugins_garden import script
+from unit.garden.fakes import eventually
 
 MASK = 0xF0000
 
@@ -28,7 +31,11 @@ def program(path: Path, text: str) -> None:
 def run(tmp_path: Path, text: str, timeout_s: float = 20) -> script.Outcome:
     path = tmp_path / "build-garden"
     path.write_text(text)
-    return asyncio.run(script.run(path, MASK, timeout_s))
+
+    async def whole() -> script.Outcome:
+        return await script.Run(path, MASK).end(timeout_s)
+
+    return asyncio.run(whole())
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,44 @@ def test_what_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
     assert outcome.timed_out
     assert outcome.lines == ["waiting"]
     assert _has_ended(int(pid_file.read_text()))
+
+
+def test_what_it_leaves_running_is_killed_and_waited_for_by_nobody(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    started_at = time.monotonic()
+    outcome = run(tmp_path, f"sleep 600 & echo $! > {pid_file}; echo here")
+    assert time.monotonic() - started_at < 10
+    assert outcome == script.Outcome(0, ["here"])
+    assert _has_ended(int(pid_file.read_text()))
+
+
+def test_who_has_left_the_group_holds_nothing_up(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    started_at = time.monotonic()
+    run(tmp_path, f"setsid sh -c 'echo $$ > {pid_file}; exec sleep 600' & sleep 0.5")
+    assert time.monotonic() - started_at < 10
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+
+def test_kill_ends_it_with_its_children_at_once(tmp_path: Path) -> None:
+    path, pid_file = tmp_path / "build-garden", tmp_path / "pid"
+    path.write_text(f"sleep 600 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}; wait")
+
+    async def killed() -> script.Outcome:
+        started = script.Run(path, MASK)
+        await asyncio.to_thread(eventually, pid_file.exists)
+        started.kill()
+        return await started.end(20)
+
+    assert asyncio.run(killed()) == script.Outcome(-signal.SIGKILL, [])
+    assert _has_ended(int(pid_file.read_text()))
+
+
+def test_its_end_keeps_no_descriptor(tmp_path: Path) -> None:
+    run(tmp_path, "true")
+    before = set(os.listdir("/proc/self/fd"))
+    run(tmp_path, "echo one")
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def _has_ended(pid: int) -> bool:

@@ -37,6 +37,10 @@ def test_mask_may_be_anywhere() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (Settings(check_interval=0.0), "check_interval must be 0.01 seconds or more, not 0"),
+        (Settings(check_interval=float("inf")), "check_interval must be"),
+        (Settings(check_interval=float("nan")), "check_interval must be"),
+        (Settings(build_timeout=-1.0), "build_timeout must be 0.01 seconds or more, not -1"),
         (Settings(mark_mask=0), "not a mask"),
         (Settings(mark_mask=1 << 32), "not a mask"),
         (Settings(mark_mask=0x10000), "at least two bits"),

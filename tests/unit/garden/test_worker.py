@@ -9,6 +9,7 @@ import pytest
 from l2tpns_plugins_garden.netlink import NetfilterError
 from l2tpns_plugins_garden.rules import Garden
 from l2tpns_plugins_garden.worker import Worker
+from unit.garden.fakes import eventually
 
 GARDEN = Garden("", 0x10000)
 
@@ -22,6 +23,7 @@ class Kernel:
         self.failure: Exception | None = None
         self.changes: list[dict[int, Garden | None]] = []
         self.forgotten: list[list[int]] = []
+        self.closings = 0
 
     def change(self, changes: Mapping[int, Garden | None]) -> None:
         self.gate.wait(10)
@@ -33,7 +35,7 @@ class Kernel:
         self.forgotten.append(addresses)
 
     def close(self) -> None:
-        pass
+        self.closings += 1
 
 
 @pytest.fixture
@@ -46,7 +48,9 @@ def worker(kernel: Kernel) -> Iterator[Worker]:
     made = Worker(kernel, kernel, logging.getLogger("test.garden"))  # type: ignore[arg-type]
     yield made
     kernel.gate.set()
-    made.close()
+    if not kernel.closings:
+        made.close()
+    eventually(lambda: kernel.closings == 2)
 
 
 def test_change_is_made_when_it_returns_and_connections_follow(
@@ -54,8 +58,7 @@ def test_change_is_made_when_it_returns_and_connections_follow(
 ) -> None:
     worker.change(1, GARDEN)
     assert kernel.changes == [{1: GARDEN}]
-    worker.close()
-    assert kernel.forgotten == [[1]]
+    eventually(lambda: kernel.forgotten == [[1]])
 
 
 def test_changes_behind_a_busy_kernel_go_out_as_one(worker: Worker, kernel: Kernel) -> None:
@@ -65,6 +68,7 @@ def test_changes_behind_a_busy_kernel_go_out_as_one(worker: Worker, kernel: Kern
     worker.change(100, None)
     kernel.gate.set()
     worker.close()
+    eventually(lambda: kernel.closings == 2)
     assert kernel.changes[0] == {1: GARDEN}
     assert sum(len(changes) for changes in kernel.changes) == 100
     assert len(kernel.changes) == 2
@@ -91,3 +95,16 @@ def test_mistake_in_a_thread_is_not_swallowed(
     kernel.failure = ZeroDivisionError("oops")
     worker.change(1, GARDEN)
     assert "ZeroDivisionError: oops" in caplog.text
+
+
+def test_closing_waits_for_nothing_and_leaves_nothing_undone(
+    worker: Worker, kernel: Kernel
+) -> None:
+    kernel.gate.clear()
+    worker.change(1, GARDEN)
+    worker.close()
+    assert kernel.closings == 0, "the loop was held up until the kernel let go"
+    kernel.gate.set()
+    eventually(lambda: kernel.closings == 2)
+    assert kernel.changes == [{1: GARDEN}]
+    assert kernel.forgotten == [[1]]
