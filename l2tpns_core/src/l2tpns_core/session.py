@@ -157,6 +157,11 @@ class Session:
         return self.tunnel_id << SESSION_ID_BITS | self.session_id
 
     @property
+    def is_admitted(self) -> bool:
+        """A login of it was let in, and what RADIUS said with that is in force."""
+        return self.address_source is not AddressSource.NONE
+
+    @property
     def is_going(self) -> bool:
         """Its end has begun: whatever it was about to do is off."""
         return self.state in (SessionState.CLOSING, SessionState.ENDED)

@@ -23,7 +23,6 @@ from l2tpns_core.plugins import (
     PluginResult,
     hookimpl,
 )
-from l2tpns_core.session import AddressSource
 from l2tpns_plugins_garden.conntrack import Connections
 from l2tpns_plugins_garden.filling import Filler
 from l2tpns_plugins_garden.firewall import Firewall, GardenError
@@ -214,7 +213,7 @@ class GardenPlugin:
         self._inmates[session.key] = Inmate(
             self._garden_named(name, session),
             was_refused=True,
-            was_accepted=session.address_source is not AddressSource.NONE,
+            was_accepted=session.is_admitted,
         )
         self._flag(session)
 
@@ -345,7 +344,7 @@ class GardenPlugin:
         inmate = self._inmates.get(session.key)
         if inmate is None or not inmate.was_refused:
             return
-        if session.address_source is AddressSource.NONE:  # it is not let in yet
+        if not session.is_admitted:
             del self._inmates[session.key]
             session.walled_garden = False
         elif user.casefold() != session.user.casefold():

@@ -167,7 +167,7 @@ class Login:
             return
         if not allowed:
             self._refuse(session, user, reply.reply_message, now, reply.ms_chap_error)
-        elif session.address_source is not AddressSource.NONE:
+        elif session.is_admitted:
             self._again(session, user, reply, now)
         else:
             self._admit(session, user, reply, now)
