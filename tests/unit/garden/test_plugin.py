@@ -322,13 +322,15 @@ def test_somebody_elses_password_does_not(scene: Scene) -> None:
 def test_removal_sets_nobody_free_who_was_refused(scene: Scene) -> None:
     refused, chosen = scene.login("wrong", "mallory"), scene.login("pw", "alice")
     scene.control("garden", "alice")
-    kernel = FakeFirewall.last
+    kernel, both = FakeFirewall.last, {refused.ip, chosen.ip}
+    eventually(lambda: set(FakeConnections.last.forgotten) == both)
+    FakeConnections.last.forgotten.clear()
     scene.world.plugins.unload("garden")
     assert scene.api.dropped == [(refused.ip, "Walled garden is removed")]
     assert not chosen.walled_garden
     assert scene.records()[-1] == ("START", "alice")
     eventually(lambda: kernel.calls[-2:] == ["tear down, emptied=False", "close"])
-    eventually(lambda: len(FakeConnections.last.forgotten) >= 4)
+    eventually(lambda: set(FakeConnections.last.forgotten) == both)
     assert sorted(FakeConnections.last.forgotten[-2:]) == sorted([refused.ip, chosen.ip])
     scene.world.run()
     assert list(scene.world.lns.sessions.values()) == [chosen]
