@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "observe": set(),
     "radius.model": set(),
     "dataplane.plane": set(),
-    "session": {"l2tp", "ppp", "timers"},
+    "session": {"l2tp", "ppp", "timers", "dataplane.plane"},
     # the parts, which do not know each other
     "config": {"observe"},
     "plugins": {"session", "radius.model", "l2tp", "dataplane.plane"},

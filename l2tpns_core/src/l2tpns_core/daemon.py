@@ -325,7 +325,7 @@ class Daemon:
             config = replace(loaded.config, **kept)
             self.apply(config)
             self.console.config = config
-            self._follow_plugins(loaded.plugins)
+            self._follow_plugins(loaded)
             self._host.reload_settings()
             pool_file = self._read_pool()
             if pool_file.readable:
@@ -352,12 +352,15 @@ class Daemon:
         self._control.configure(self.running.nsctl_secret)
         self._connect_plane()
 
-    def _follow_plugins(self, wanted: list[str]) -> None:
-        loaded = [plugin.name for plugin in self.plugins.loaded()]
-        for name in loaded:
-            if name not in wanted:
+    def _follow_plugins(self, wanted: LoadResult) -> None:
+        """Unload what is no longer named, unless a line that cannot be read may have named it; load
+        what is new."""
+        before = [plugin.name for plugin in self.plugins.loaded()]
+        for name in before:
+            is_loaded = any(plugin.name == name for plugin in self.plugins.loaded())
+            if is_loaded and name not in wanted.plugins and not wanted.broken_plugins:
                 self.plugins.unload(name)
-        self._load_plugins([name for name in wanted if name not in loaded])
+        self._load_plugins([name for name in wanted.plugins if name not in before])
 
     def _debug(self, config: Config) -> int:
         return config.debug + int(self.options.verbose)

@@ -14,6 +14,7 @@ from l2tpns_core.ppp.link import Link
 from l2tpns_core.timers import Timer
 
 if TYPE_CHECKING:
+    from l2tpns_core.dataplane.plane import SessionCounters
     from l2tpns_core.l2tp.tunnel import Tunnel
 
 SESSION_ID_BITS = 16
@@ -147,6 +148,8 @@ class Session:
     counted_before: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Octets in and out, packets in and out that are not the user's: from before the session left
     the walled garden."""
+    final_usage: "SessionCounters | None" = None
+    """What it has used in all, once it has left the data plane."""
     ending: "Ending | None" = None
     """Why the session ends; set once, first reason wins."""
     plugin_data: dict[str, object] | None = None

@@ -268,3 +268,9 @@ def test_any_bytes_are_parsed_and_what_comes_out_is_stable(data: bytes) -> None:
     assert all(str(problem).isprintable() for problem in result.problems)
     again = parse(render(result.config, result.plugins).encode(), "f")
     assert (again.config, again.plugins) == (result.config, result.plugins)
+
+
+def test_a_broken_line_about_a_plugin_is_known_as_one() -> None:
+    assert not parse(b"load plugin garden\nset debug\n", "f").broken_plugins
+    assert parse(b'load plugin "garden\n', "f").broken_plugins
+    assert parse(b"remove plugin nope\n", "f").broken_plugins

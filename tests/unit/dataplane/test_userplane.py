@@ -304,3 +304,26 @@ def test_a_network_that_is_down_drops_what_waits() -> None:
         assert state.dropped_in == setting.plane.plane_counters().throttle_drops > 0
 
     run(test)
+
+
+@pytest.mark.parametrize("rate", [0, SLOW])
+def test_a_packet_whose_hook_ended_the_session_goes_nowhere(rate: int) -> None:
+    async def test(setting: Setting) -> None:
+        plane = setting.plane
+
+        def end(key: int, packet: bytes) -> bytes:
+            plane.remove(key)
+            return packet
+
+        plane.install(route(peer=setting.lac.getsockname(), hooked=True, throttle_in=rate))
+        plane.packet_hook_rx = plane.packet_hook_tx = end
+        setting.lac.send(data_message(IP_PREFIX + PACKET))
+        await until(lambda: not plane.session_count)
+        plane.install(route(peer=setting.lac.getsockname(), hooked=True, throttle_out=rate))
+        setting.device.kernel.send(udp_packet(FAR, SUBSCRIBER))
+        await until(lambda: not plane.session_count)
+        with pytest.raises(BlockingIOError):
+            setting.device.kernel.recv(2000)
+        assert plane.plane_counters().socket_tx_packets == 0
+
+    run(test)

@@ -64,11 +64,19 @@ def test_its_own_tests_pass(tmp_path: Path) -> None:
     assert " passed" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["", "Quota", "1st", "a-b", "class", "../x", "x" * 60])
+@pytest.mark.parametrize(
+    "name", ["", "Quota", "1st", "a-b", "a_", "a__b", "class", "none", "../x", "x" * 60]
+)
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(LabError, match="cannot name a plugin"):
         write_plugin(name, tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("name", ["core", "garden"])
+def test_a_name_that_is_taken_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LabError, match="there is already"):
+        write_plugin(name, tmp_path / "made")
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

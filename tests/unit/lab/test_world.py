@@ -287,3 +287,11 @@ def test_waiting_for_a_thread(lns_world: LnsWorld) -> None:
     lns_world.wait_until(done.is_set)
     with pytest.raises(AssertionError, match="has not happened"):
         lns_world.wait_until(lambda: False, 0.05)
+
+
+def test_nsctl_loads_unloads_and_helps(lns_world: LnsWorld) -> None:
+    assert lns_world.nsctl("load_plugin", "autothrottle").ok
+    assert lns_world.loaded("autothrottle").is_loaded
+    assert "throttle" in lns_world.nsctl("help").text
+    assert lns_world.nsctl("unload_plugin", "autothrottle").ok
+    assert lns_world.nsctl("unload_plugin", "autothrottle").text == "plugin not loaded"

@@ -108,3 +108,12 @@ def test_a_session_that_has_ended_is_left_alone(scene: Scene) -> None:
     lns.set_garden(scene.session, False)
     assert [what for what, _, _ in scene.records()] == ["START", "STOP"]
     assert len(scene.world.radius.of(STOP)) == 1
+
+
+@pytest.mark.parametrize("text", ["000000012", "1/000000012"])
+def test_an_id_with_many_zeros_is_that_id(text: str) -> None:
+    scene = Scene()
+    with pytest.raises(LookupError, match="is not active"):
+        scene.world.lns.find_session(text)
+    number = scene.session.session_id
+    assert scene.world.lns.find_session(f"0000000{number}") is scene.session

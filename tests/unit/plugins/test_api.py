@@ -238,6 +238,18 @@ def test_settings_that_the_plugin_refuses_are_not_taken(
     assert "plugin p refused its new settings" in caplog.text
 
 
+def test_settings_that_make_the_plugin_fail_are_not_taken(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugin = place.plugin
+    assert isinstance(plugin, Plugin)
+    monkeypatch.delattr(plugin, "changes")
+    (tmp_path / FILE_NAME).write_text("[p]\nspeed = 5\n")
+    place.host.reload_settings()
+    assert place.api.settings == Settings(64)
+    assert "plugin p refused its new settings" in caplog.text
+
+
 def test_settings_that_are_wrong_change_nothing(
     place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

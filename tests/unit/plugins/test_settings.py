@@ -95,6 +95,7 @@ REFUSED = [
     ("[p.red]\nsize = 'x'", "[p.red] size: expected a whole number"),
     ("[p.red]\ncolour = 1", "[p.red] colour: no such setting, there are size"),
     ("p = 3", "p must be a table, [p]"),
+    ("[p]\nspeed = " + "9" * 5000, "Exceeds the limit"),
     ("[p]\nspeed = ", "Invalid value (at end of document)"),
     ("[p]\nspeed = 1\nspeed = 2", "Cannot overwrite a value (at"),
 ]

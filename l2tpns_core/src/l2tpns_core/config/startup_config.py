@@ -109,6 +109,8 @@ class LoadResult:
     problems: list[Problem] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
     """Directives with a line that cannot be used."""
+    broken_plugins: bool = False
+    """Whether a line about a plugin cannot be used: `plugins` may lack what it means."""
     readable: bool = True
     """False when there was no file to read; `config` is all defaults then."""
 
@@ -134,6 +136,9 @@ def parse(data: bytes, file: str) -> LoadResult:
         except ConfigError as error:
             problems.append(Problem(file, statement.line, str(error)))
     result.broken = frozenset(_broken_directives(data, problems))
+    result.broken_plugins = any(
+        words[:1] in (["load"], ["remove"]) for words in _broken_lines(data, problems)
+    )
     problems.sort(key=lambda problem: problem.line or MAX_FILE_BYTES)
     if len(problems) > MAX_PROBLEMS:
         more = Problem(file, 0, f"{len(problems) - MAX_PROBLEMS} more lines cannot be used")
@@ -218,13 +223,19 @@ def running_config(
 
 def _broken_directives(data: bytes, problems: Iterable[Problem]) -> Iterator[str]:
     """The directives that the lines with problems were meant to set."""
+    for words in _broken_lines(data, problems):
+        if len(words) > 1 and words[0] == "set" and words[1] in DIRECTIVES:
+            yield words[1]
+
+
+def _broken_lines(data: bytes, problems: Iterable[Problem]) -> Iterator[list[str]]:
+    """The lines that cannot be used: the command, the next word, and the rest."""
     lines = data.split(b"\n")
     for problem in problems:
         if not problem.line or problem.harmless:
             continue
         words = lines[problem.line - 1][:MAX_LINE_BYTES].decode(errors="replace").split(maxsplit=2)
-        if len(words) > 1 and words[0].lower() == "set" and words[1] in DIRECTIVES:
-            yield words[1]
+        yield [word.lower() if place == 0 else word for place, word in enumerate(words)]
 
 
 def _set_statement(words: list[str], number: int) -> SetStatement:

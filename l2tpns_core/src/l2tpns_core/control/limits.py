@@ -11,6 +11,8 @@ MAX_SOURCES: Final = 1024
 """Addresses that are remembered; beyond that the one that was quiet for longest is forgotten, so
 that only IN_ALL holds back a flood from more."""
 LINES_PER_MINUTE: Final = 6
+PLUGIN_REQUESTS: Final = 5
+"""Loads and unloads a second: each looks through everything that is installed."""
 
 
 class _Bucket:
@@ -52,6 +54,18 @@ class RequestLimit:
         else:
             self._sources.move_to_end(address)
         return bucket.take(now) and self._all.take(now)
+
+
+class PluginLimit:
+    """Says which loads and unloads are tried."""
+
+    __slots__ = ("_bucket",)
+
+    def __init__(self, now: float) -> None:
+        self._bucket = _Bucket(PLUGIN_REQUESTS, 1.0, now)
+
+    def allows(self, now: float) -> bool:
+        return self._bucket.take(now)
 
 
 class LogLimit:

@@ -9,8 +9,8 @@ from typing import Final
 
 from l2tpns_core.control import seal, wire
 from l2tpns_core.control.dispatch import Dispatcher, Source
-from l2tpns_core.control.limits import LogLimit, RequestLimit
-from l2tpns_core.control.wire import Fault, Format, Reply, WireError
+from l2tpns_core.control.limits import LogLimit, PluginLimit, RequestLimit
+from l2tpns_core.control.wire import Fault, Format, Kind, Reply, WireError
 
 log = logging.getLogger("l2tpns.control")
 
@@ -55,6 +55,7 @@ class ControlServer:
         self._clock = clock
         self._wall = wall
         self._limit = RequestLimit(clock())
+        self._plugin_limit = PluginLimit(clock())
         self._log_limit = LogLimit(clock())
         self._guard = seal.ReplayGuard(wall())
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,6 +116,9 @@ class ControlServer:
     def _receive_plain(self, packet: bytes, source: Source) -> bytes:
         """Answer a packet of the first or second format. Raises WireError."""
         request = wire.decode_request(packet)
+        if request.kind in _ABOUT_PLUGINS and not self._plugin_limit.allows(self._clock()):
+            self.counters.rate_limited += 1
+            return wire.encode_reply(Reply.error("too many requests, try again"), request)
         try:
             reply = self._dispatcher.answer(request, packet, source)
         except Exception:  # border: a request must not end the daemon
@@ -185,6 +189,8 @@ class ControlServer:
                 self.counters.send_failures += 1
                 log.debug("nsctl answer to %s cannot be sent: %s", source[0], error)
 
+
+_ABOUT_PLUGINS: Final = frozenset((Kind.LOAD, Kind.UNLOAD))
 
 _SEAL_FAULTS: Final = {
     Fault.NOT_SEALED: "not authenticated: this server wants a secret",

@@ -159,6 +159,8 @@ class Downstream:
                 counters.hook_drops_out += 1
                 return
             packet = changed
+            if self._table.sessions.get(entry.key) is not entry:
+                return  # the plugin has ended the session
         packet = self._clamp(entry, packet)
         pieces = [packet] if len(packet) <= entry.mru else self._cut(entry, packet, now)
         for piece in pieces:

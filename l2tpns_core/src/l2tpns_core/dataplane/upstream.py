@@ -214,6 +214,8 @@ class Upstream:
                 self._counters.hook_drops_in += 1
                 return 0
             packet = changed
+            if self._table.sessions.get(entry.key) is not entry:
+                return 0  # the plugin has ended the session
         bucket = entry.bucket_in
         if bucket is not None and not self.shaper.passes(entry, bucket, packet, now):
             return 0

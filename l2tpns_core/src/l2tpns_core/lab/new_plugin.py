@@ -15,7 +15,8 @@ from l2tpns_core.lab.netns import LabError
 
 EXAMPLE: Final = "login_watch"
 EXAMPLE_CLASS: Final = "LoginWatch"
-NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+NAME: Final = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
+TAKEN: Final = frozenset(("core", "garden", "autothrottle", "autosnoop"))
 FILES: Final = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
@@ -70,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
 def write_plugin(name: str, directory: Path) -> list[Path]:
     """Write the skeleton under a name; return the files. Raises LabError."""
-    if not NAME.fullmatch(name) or keyword.iskeyword(name):
+    if name in TAKEN:
+        raise LabError(f'"{name}" is the name of something that there is already')
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(class_of(name)):
         raise LabError(
             f'"{name}" cannot name a plugin: lower-case letters, digits and _, a letter first'
         )
@@ -91,9 +94,12 @@ def write_plugin(name: str, directory: Path) -> list[Path]:
 
 def renamed(text: str, name: str) -> str:
     """A file of the example as that of another plugin."""
-    words = "".join(word.capitalize() for word in name.split("_"))
-    text = text.replace(EXAMPLE_CLASS, words).replace(dashed(EXAMPLE), dashed(name))
+    text = text.replace(EXAMPLE_CLASS, class_of(name)).replace(dashed(EXAMPLE), dashed(name))
     return text.replace(EXAMPLE, name)
+
+
+def class_of(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
 
 
 def dashed(name: str) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from l2tpns_core.control.client import BUILT_IN
 from l2tpns_core.control.dispatch import Dispatcher
 from l2tpns_core.control.wire import Kind, Outcome, Request
 from l2tpns_core.dataplane.plane import SessionCounters
@@ -271,7 +272,11 @@ class LnsWorld:
 
     def nsctl(self, *words: str) -> Answer:
         """Send a control request, as `nsctl WORD...` does."""
-        request = Request(Kind.CONTROL, tuple(words))
+        kind = BUILT_IN.get(words[0]) if words else None
+        if kind is None:
+            request = Request(Kind.CONTROL, tuple(words))
+        else:
+            request = Request(kind, tuple(words[1:]))
         reply = self._control.answer(request, b"", NSCTL_SOURCE)
         self.run()
         return Answer(reply.outcome is Outcome.OK, "\n".join(reply.lines))

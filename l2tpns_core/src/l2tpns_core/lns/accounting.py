@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,7 +39,16 @@ class AccountingCounters:
 class Accounting:
     """Builds the records of sessions and hands them to RADIUS."""
 
-    __slots__ = ("_clock", "_plugins", "_radius", "_wall", "counters", "enabled")
+    __slots__ = (
+        "_clock",
+        "_is_asking",
+        "_plugins",
+        "_radius",
+        "_waiting",
+        "_wall",
+        "counters",
+        "enabled",
+    )
 
     def __init__(
         self,
@@ -51,6 +61,8 @@ class Accounting:
         self._plugins = plugins
         self._clock = clock
         self._wall = wall
+        self._waiting: deque[tuple[Session, AccountingRecord]] = deque()
+        self._is_asking = False
         self.enabled = False
         self.counters = AccountingCounters()
 
@@ -103,12 +115,26 @@ class Accounting:
         if status is AccountingStatus.STOP and session.ending is not None:
             record.terminate_cause = int(session.ending.cause)
             record.reason = session.ending.reason
-        if self._plugins.listens("radius_account"):
-            param = ParamRadiusAccount(
-                t=session.tunnel_id, s=session.session_id, session=session, packet=record.extra
-            )
-            self._plugins.radius_account(param)
-            record.extra = _pairs(param.packet)
+        if not self._plugins.listens("radius_account"):
+            self._radius.account(record, self._done)
+            return
+        self._waiting.append((session, record))
+        if self._is_asking:
+            return  # a hook has ended the session: its Stop follows what is being sent
+        self._is_asking = True
+        try:
+            while self._waiting:
+                self._ask_plugins(*self._waiting.popleft())
+        finally:
+            self._is_asking = False
+
+    def _ask_plugins(self, session: Session, record: AccountingRecord) -> None:
+        """Send a record with what plugins add to it."""
+        param = ParamRadiusAccount(
+            t=session.tunnel_id, s=session.session_id, session=session, packet=record.extra
+        )
+        self._plugins.radius_account(param)
+        record.extra = _pairs(param.packet)
         self._radius.account(record, self._done)
 
     def _done(self, delivered: bool) -> None:

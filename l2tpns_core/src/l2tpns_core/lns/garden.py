@@ -37,32 +37,37 @@ def set_garden(lns: "Lns", session: Session, trapped: bool, user: str | None = N
     ended as at a login, a fresh Start. Nothing happens when the flag is as wanted, or the session
     has ended.
     """
-    if session.walled_garden is trapped or lns.sessions.get(session.key) is not session:
+    if session.walled_garden == trapped or lns.sessions.get(session.key) is not session:
         return
-    if session.is_going and not trapped:  # no new life for it, and nobody gives way to it
-        session.walled_garden = False
+    if not session.is_admitted or (session.is_going and not trapped):
+        # Nobody knows of it yet, or it gets no new life and nobody gives way to it.
+        session.walled_garden = bool(trapped)
         return
     now = lns.clock()
     if trapped:
         _enter(lns, session)
     else:
         _leave(lns, session, user, now)
-    lns.install(session)
-    lns.settle(session, now)
+    if not session.is_going:  # a plugin may have ended it meanwhile
+        lns.install(session)
+        lns.settle(session, now)
 
 
 def _enter(lns: "Lns", session: Session) -> None:
+    session.walled_garden = True
     lns.accounting.stop(session, lns.usage(session))
     session.next_interim_at = 0.0
     lns.tables.forget_user(session)
-    session.walled_garden = True
     log.info("enters the walled garden", extra=session.log_ids())
 
 
 def _leave(lns: "Lns", session: Session, user: str | None, now: float) -> None:
+    lns.tables.forget_user(session)
     session.user = user or session.user
     _end_duplicates(lns, session, now)
     session.walled_garden = False
+    if session.is_going:
+        return
     session.counted_before = lns.plane.counters(session.key)[:4]
     lns.tables.index_login(session)
     if session.network_up_at:

@@ -211,7 +211,11 @@ class Login:
         self._tell_plugins(session, reply)
         if session.is_going:
             return
-        ending = self._policy(session, reply, now) or self._take_address(session, reply, now)
+        ending = self._policy(session, reply, now)
+        if ending is None and not session.is_going:
+            ending = self._take_address(session, reply, now)
+        if session.is_going:
+            return
         if ending is not None:
             self._lns.counters.login_refused += 1
             assert session.link is not None
@@ -306,6 +310,8 @@ class Login:
                 return DUPLICATE_REFUSED
             lns.counters.duplicate_ended += 1
             lns.end_now(other, DUPLICATE, now)
+            if session.is_going:  # a plugin that heard of that has ended this one as well
+                break
         return None
 
     def _take_address(self, session: Session, reply: AccessReply, now: float) -> Ending | None:
@@ -325,6 +331,8 @@ class Login:
                 return ADDRESS_REFUSED
             self._lns.counters.duplicate_ended += 1
             self._lns.end_now(other, DUPLICATE_ADDRESS, now)
+            if session.is_going:
+                return None
         self._take_particular_address(session, wanted)
         session.address_source = AddressSource.RADIUS
         return None

@@ -139,7 +139,9 @@ class Lns:
     # What operators, plugins and the control protocols ask for
 
     def usage(self, session: Session) -> SessionCounters:
-        """The traffic of a session so far."""
+        """The traffic of a session so far, or in all when it has ended."""
+        if session.final_usage is not None:
+            return session.final_usage
         return garden.counted(session, self.plane.counters(session.key))
 
     def throttle_state(self, session: Session) -> ThrottleState | None:
@@ -214,8 +216,12 @@ class Lns:
 
     def forget_plugin(self, name: str) -> None:
         """Drop what a plugin that was unloaded has left on sessions."""
-        remembering = [session for session in self.sessions.values() if session.plugin_data]
-        self._remembering.add(((session, name) for session in remembering), self.clock())
+        left = [
+            (session, name, session.plugin_data[name])
+            for session in self.sessions.values()
+            if session.plugin_data and name in session.plugin_data
+        ]
+        self._remembering.add(left, self.clock())
 
     def set_garden(self, session: Session, trapped: bool, user: str | None = None) -> None:
         """Put a session into the walled garden, or make it a normal one under a name that may be
@@ -381,6 +387,7 @@ class Lns:
         if session.link is not None:
             self.plane.send_frames(session.key, session.link.frames_to_send())
         usage = garden.counted(session, self.plane.remove(session.key))
+        session.final_usage = usage
         self.login.abandon(session)
         self.login.release_address(session, now)
         self.tables.remove(session)
@@ -500,10 +507,12 @@ class Lns:
         return None if session is None else (session.user, session.key)
 
 
-def _forget_plugin_data(remembered: tuple[Session, str], now: float) -> None:
-    session, plugin = remembered
-    if session.plugin_data is not None:
-        session.plugin_data.pop(plugin, None)
+def _forget_plugin_data(left: tuple[Session, str, object], now: float) -> None:
+    """Unless the plugin was loaded again meanwhile, and keeps something else there now."""
+    session, plugin, value = left
+    data = session.plugin_data
+    if data is not None and data.get(plugin) is value:
+        data.pop(plugin, None)
 
 
 def _snoop_target(session: Session) -> Peer | None:

@@ -5,6 +5,7 @@ from collections import deque
 from l2tpns_core.session import SESSION_ID_BITS, Session
 
 MAX_SESSION_ID = (1 << SESSION_ID_BITS) - 1
+MAX_ID_DIGITS = len(str(MAX_SESSION_ID))
 
 
 class SessionIds:
@@ -112,13 +113,18 @@ class SessionTable:
         tunnel, slash, session = text.rpartition("/")
         if not text.isascii() or not session.isdigit() or (slash and not tunnel.isdigit()):
             raise LookupError(f'Invalid session id "{text}"')
-        number = int(session[:8])
-        found = self._by_id.get(number)
-        if slash and found is not None and found.tunnel_id != int(tunnel[:8]):
+        found = self._by_id.get(_id_of(session))
+        if slash and found is not None and found.tunnel_id != _id_of(tunnel):
             found = None
         if found is None:
             raise LookupError(f"Session {text} is not active.")
         return found
+
+
+def _id_of(digits: str) -> int:
+    """The id that digits name, 0 for what no id can be."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= MAX_ID_DIGITS else 0
 
 
 def _folded(user: str) -> str:

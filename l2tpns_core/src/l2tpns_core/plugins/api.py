@@ -188,7 +188,9 @@ class PluginApi:
         answered: "Callable[[AccessReply], object]",
     ) -> None:
         """Send an Access-Request (PAP) about a session. `answered` is called once with the reply,
-        also when no server answers, but not after the plugin was unloaded."""
+        also when no server answers, but not after the plugin was unloaded. Raises RuntimeError
+        after the unload."""
+        self.scope.require_open()
         handle = 0
 
         def done(reply: "AccessReply") -> None:

@@ -87,7 +87,7 @@ class Chain:
                 continue
             statistics = step.statistics
             statistics.calls += 1
-            kept = [getattr(param, name) for name, _ in changeable] if changeable else ()
+            kept = [_copy(getattr(param, name)) for name, _ in changeable] if changeable else ()
             started_at = clock()
             try:
                 result = _result_of(step.call(param))
@@ -112,6 +112,11 @@ class Chain:
             value = getattr(param, name)
             if not isinstance(value, kind):
                 raise HookError(f"set {name} to {type(value).__name__}, not {kind.__name__}")
+
+
+def _copy(value: object) -> object:
+    """What a hook cannot change behind our back."""
+    return list(value) if type(value) is list else value
 
 
 def _result_of(returned: object) -> PluginResult:

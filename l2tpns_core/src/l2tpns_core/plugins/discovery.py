@@ -7,13 +7,16 @@ to do about it.
 import difflib
 import importlib
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from typing import Final
 
 from l2tpns_core.plugins.hookspecs import PLUGIN_API_VERSION
 from l2tpns_core.plugins.watch import FAILURES
+
+log = logging.getLogger("l2tpns.plugins")
 
 GROUP: Final = "l2tpns.plugins"
 
@@ -38,14 +41,23 @@ class AvailablePlugin:
 def available() -> list[AvailablePlugin]:
     """What is installed now, by name; two distributions may offer the same name."""
     importlib.invalidate_caches()
-    found = {}
-    for entry_point in entry_points(group=GROUP):
-        distribution = entry_point.dist
-        name, version = (distribution.name, distribution.version) if distribution else ("?", "?")
-        # an editable install may list the same entry point twice
-        found[entry_point.name, entry_point.value, name] = AvailablePlugin(
-            entry_point.name, name, version, entry_point
-        )
+    found: dict[tuple[str, str, str], AvailablePlugin] = {}
+    seen: set[str] = set()
+    for distribution in distributions():
+        try:
+            offered = [each for each in distribution.entry_points if each.group == GROUP]
+            if not offered:  # as nearly all; the name would have to be read from another file
+                continue
+            name, version = distribution.name or "?", distribution.version or "?"
+            if name in seen:  # the first on the path is the one that is imported
+                continue
+            seen.add(name)
+            for each in offered:
+                # an editable install may list the same entry point twice
+                key = (each.name, each.value, name)
+                found[key] = AvailablePlugin(each.name, name, version, each)
+        except Exception as error:  # noqa: BLE001  (of any package, and not ours to mend)
+            log.warning("an installed package cannot be looked at: %s", describe(error))
     return sorted(found.values(), key=lambda plugin: (plugin.name, plugin.distribution))
 
 
@@ -100,7 +112,11 @@ def instantiate(label: str, plugin_class: type, api: object) -> object:
 
 def describe(error: BaseException) -> str:
     """An exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    try:
+        text = " ".join(str(error).split())
+    except FAILURES:  # its __str__ is not ours either
+        text = ""
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def check_version(label: str, distribution: str, plugin_class: type) -> None:

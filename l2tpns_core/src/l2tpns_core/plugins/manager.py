@@ -109,10 +109,7 @@ class PluginManager:
             raise PluginError(f'plugin "{name}" is not loaded (loaded: {listed})')
         self._swap({key: value for key, value in self._plugins.items() if key != name})
         plugin.is_loaded = False
-        try:
-            _run_lifecycle(plugin, "plugin_done")
-        except FAILURES:  # border: not our code
-            log.exception("plugin %s failed in plugin_done", name)
+        _done(plugin)
         self._end(plugin)
         log.warning("plugin %s unloaded", name)
 
@@ -201,7 +198,10 @@ class PluginManager:
                 "plugin %s has other settings now: if they do not show, load it anew", plugin.name
             )
             return
-        if own.run(ParamSettingsChanged(settings, previous)).succeeded:
+        statistics = plugin.statistics["settings_changed"]
+        errors = statistics.errors
+        succeeded = own.run(ParamSettingsChanged(settings, previous)).succeeded
+        if succeeded and statistics.errors == errors:
             log.warning("plugin %s has taken its new settings", plugin.name)
             return
         api.settings = previous
@@ -221,7 +221,7 @@ class PluginManager:
         """End what a plugin has running, once it is in no chain any more."""
         if plugin.api is not None:
             plugin.api.scope.close()
-        if self.on_unload is not None:
+        if self.on_unload is not None and plugin.name not in self._plugins:
             self.on_unload(plugin.name)
 
     def _run(self, event: EventName, param: Param) -> PluginResult:
@@ -233,13 +233,17 @@ class PluginManager:
             raise PluginError(f'plugin "{name}" is loaded already: remove it first to start anew')
 
     def _add(self, plugin: LoadedPlugin) -> LoadedPlugin:
+        is_up = False
         try:
             _check_methods(plugin)
             _compile({**self._plugins, plugin.name: plugin}, self.watch)
             _init(plugin)
+            is_up = True
             self._refuse_twice(plugin.name)  # its plugin_init() may load plugins too
             self._swap({**self._plugins, plugin.name: plugin})
         except PluginError:
+            if is_up:
+                _done(plugin)
             self._end(plugin)
             raise
         log.warning("plugin %s loaded", " ".join(filter(None, (plugin.name, plugin.version))))
@@ -327,6 +331,13 @@ def _init(plugin: LoadedPlugin) -> None:
         raise PluginError(
             f'plugin "{plugin.name}" refused to start: what it logged before this says why'
         )
+
+
+def _done(plugin: LoadedPlugin) -> None:
+    try:
+        _run_lifecycle(plugin, "plugin_done")
+    except FAILURES:  # border: not our code
+        log.exception("plugin %s failed in plugin_done", plugin.name)
 
 
 def _run_lifecycle(plugin: LoadedPlugin, name: str) -> object:

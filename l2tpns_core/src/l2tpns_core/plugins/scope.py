@@ -87,6 +87,11 @@ class PluginScope:
             if spent > self._watch.slow_s:
                 self._watch.was_slow(self._name, "the background", self.statistics, spent)
 
+    def require_open(self) -> None:
+        """Raises RuntimeError when the plugin has been unloaded."""
+        if not self._is_open:
+            raise RuntimeError(f"plugin {self._name} is unloaded")
+
     def own(self, key: int, undo: Callable[[], None]) -> None:
         """Have `undo` called when the plugin goes, unless it is disowned before."""
         self._undo[key] = undo

@@ -53,7 +53,7 @@ class SettingsFile:
             raise SettingsError(f"{self.path}: longer than {MAX_FILE_BYTES} bytes")
         try:
             return SettingsTables(self.path, tomli.loads(data.decode()))
-        except (UnicodeDecodeError, tomli.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # not only TOMLDecodeError
             raise SettingsError(f"{self.path}: {error}") from error
 
 

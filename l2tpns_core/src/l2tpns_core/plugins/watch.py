@@ -10,7 +10,7 @@ from typing import Final
 
 log = logging.getLogger("l2tpns.plugins")
 
-FAILURES: Final = (Exception, SystemExit, asyncio.CancelledError)
+FAILURES: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 """What code that is not ours may raise without taking the daemon with it: exit() included, and the
 CancelledError of a task whose result it asked for."""
 
