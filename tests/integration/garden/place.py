@@ -22,7 +22,8 @@ from l2tpns_core.lab.netns import Namespace, veth
 TRAPPED, FREE = "10.0.0.1", "10.0.0.2"
 ANYWHERE, GARDEN_SERVER = "203.0.113.1", "192.168.1.1"
 XTABLES = "/usr/sbin/xtables-nft-multi"
-TIMEOUT_S = 1.0
+TIMEOUT_S = 2.5
+"""Longer than it takes until a lost SYN is sent again."""
 
 
 def number(address: str) -> int:
