@@ -297,3 +297,25 @@ def test_whatever_happens_order_is_kept_and_each_packet_is_accounted_for(
     assert sent == len(bench.device.written) + bench.counters.throttle_drops
     assert bench.up.shaper.next_at is None
     assert bench.device.written == sorted(bench.device.written, key=lambda each: each[28:32])
+
+
+def test_time_that_the_process_was_away_is_made_up_for_while_packets_wait() -> None:
+    bucket, now, passed = Bucket(800, 0.0), 0.0, 0  # 100 kB/s
+    while now < SECONDS:
+        while bucket.take(now) is not None:
+            passed += 1000
+        while bucket.enqueue(bytes(1000)):
+            pass
+        now += 0.15  # three times as long as a burst
+    assert passed == pytest.approx(100_000 * SECONDS, rel=0.03)
+
+
+def test_what_is_made_up_for_is_no_burst_for_what_comes_then() -> None:
+    bucket = Bucket(800, 0.0)
+    assert bucket.passes(5_000, 0.0)
+    bucket.enqueue(bytes(1000))
+    assert bucket.take(10.0) is not None
+    passed = 0
+    while bucket.passes(1000, 10.0):
+        passed += 1
+    assert passed <= 100_000 * BURST_S / 1000 + 1

@@ -113,7 +113,10 @@ class Bucket:
         self._credit -= octets
         self.queued_octets -= octets
         self.passed += 1
-        return self.queue.popleft()
+        packet = self.queue.popleft()
+        if not self.queue:
+            self._credit = min(self._credit, self._burst)
+        return packet
 
     def due_at(self, now: float) -> float:
         """When the first packet that waits has its credit; only with something in the queue."""
@@ -128,8 +131,11 @@ class Bucket:
         return packets
 
     def _earn(self, now: float) -> None:
+        """While packets wait, the time that this process was kept from sending them is not lost:
+        they may make up for it, as far as a queue goes."""
         if now > self._at:
-            self._credit = min(self._burst, self._credit + (now - self._at) * self._rate)
+            most = self._limit if self.queue else self._burst
+            self._credit = min(most, self._credit + (now - self._at) * self._rate)
             self._at = now
 
 
