@@ -1,6 +1,7 @@
 """The plugin with a real kernel and the manual's build-garden files, in a process of its own."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -248,18 +249,27 @@ def test_garden_that_could_not_be_filled_lets_nobody_out(
     eventually(lambda: router.reaches(TRAPPED, ANYWHERE, 80) == GARDEN_SERVER)
 
 
-BUSY = """\
-while :; do echo "add rule ip nat garden tcp dport 25 accept"; done | nft -i >/dev/null
-"""
-"""Never leaves the rule set alone."""
+def busy(directory: Path) -> Path:
+    """Have a build-garden that never leaves the rule set alone; the file that tells it is at it.
+
+    Looking at the rules instead would take no end: nft lists anew when they change meanwhile.
+    """
+    began = directory / "began"
+    rule = "add rule ip nat garden tcp dport 25 accept"
+    build_garden(
+        directory,
+        f"nft {rule} && touch {shlex.quote(str(began))}\n"
+        f'while :; do echo "{rule}"; done | nft -i >/dev/null\n',
+    )
+    return began
 
 
 def test_removal_while_build_garden_runs_leaves_nothing(router: Place, tmp_path: Path) -> None:
-    build_garden(tmp_path, BUSY)
+    began = busy(tmp_path)
     daemon = Daemon(router, tmp_path, is_ready=False, waits=False)
     try:
         daemon.expect("ready")
-        eventually(lambda: len(router.rules("nat", "garden")) > 3)
+        eventually(began.exists)
         daemon.tell("quit")
         assert router.nft("list tables") == "", daemon.log.read_text()
     finally:
@@ -267,12 +277,12 @@ def test_removal_while_build_garden_runs_leaves_nothing(router: Place, tmp_path:
 
 
 def test_reload_while_build_garden_runs_begins_it_anew(router: Place, tmp_path: Path) -> None:
-    build_garden(tmp_path, BUSY)
+    began = busy(tmp_path)
     daemon = Daemon(router, tmp_path, is_ready=False, waits=False)
     try:
         daemon.expect("ready")
         daemon.tell(f"trap {TRAPPED}")
-        eventually(lambda: len(router.rules("nat", "garden")) > 3)
+        eventually(began.exists)
         build_garden(tmp_path, MANUAL_BUILD_GARDEN)
         daemon.tell("reload")
         eventually(lambda: router.reaches(TRAPPED, ANYWHERE, 80) == GARDEN_SERVER)
