@@ -1,0 +1,73 @@
+"""What the maps of l2tp.bpf.c hold, as Python sees it. A test compares both."""
+
+import struct
+from typing import Final
+
+LAYOUT: Final = 1
+"""Goes up when a map of the same size means something else: older maps are then not adopted."""
+
+SETTINGS: Final = struct.Struct("=II2sHI")
+"""tun_ifindex, cpus, l2tp_port, layout, -"""
+
+SESSION: Final = struct.Struct("=I4s4s4s2s2s2sHHHIQQ4s12x")
+"""key, address, peer, local, peer_port, peer_tunnel_id, peer_session_id, mru, clamp_mss, flags,
+ifindex, cost_in, cost_out, gateway"""
+SESSION_KEY: Final = struct.Struct("=I")
+ADDRESS_AT: Final = 4
+
+BUCKET: Final = struct.Struct("=QQ")
+"""full_in, full_out"""
+
+COUNTER_WORDS: Final = 8
+COUNTERS: Final = struct.Struct(f"={COUNTER_WORDS}Q")
+"""packets_in, octets_in, packets_out, octets_out, heard, data_in, data_out, throttled"""
+
+SLOT: Final = struct.Struct("=I")
+NETWORK: Final = struct.Struct("=I4s")
+"""prefix length, address"""
+
+PUNT: Final = 1
+ADDRESS_CONTROL: Final = 2
+HAS_NETWORKS: Final = 4
+
+BURST_NS: Final = 250_000_000
+RATE_SHIFT: Final = 10
+OCTET_NS_AT_1_KBIT: Final = 8_000_000
+
+OUTCOMES: Final = (
+    "up_forwarded",
+    "up_punt_control",
+    "up_punt_header",
+    "up_punt_fragment",
+    "up_punt_super_packet",
+    "up_punt_unknown_session",
+    "up_punt_other_address",
+    "up_punt_not_ipv4",
+    "up_punt_network_down",
+    "up_punt_flagged",
+    "up_punt_ip_options",
+    "up_punt_source_unsure",
+    "up_drop_wrong_peer",
+    "up_drop_packet_errors",
+    "up_drop_source_spoofed",
+    "up_drop_throttled",
+    "up_drop_failed",
+    "down_forwarded",
+    "down_punt_not_plain",
+    "down_punt_no_session",
+    "down_punt_flagged",
+    "down_punt_too_big",
+    "down_punt_super_packet",
+    "down_punt_link_mtu",
+    "down_punt_no_route",
+    "down_drop_throttled",
+    "down_drop_failed",
+    "mss_clamped",
+)
+"""What became of packets, in the order of enum outcome. Where the user-space plane has a counter
+for the same thing, the last words are its name."""
+
+
+def cost_of(rate: int) -> int:
+    """Nanoseconds per octet, shifted, of a rate in kbit/s; 0 for 0 (no limit)."""
+    return (OCTET_NS_AT_1_KBIT << RATE_SHIFT) // rate if rate > 0 else 0

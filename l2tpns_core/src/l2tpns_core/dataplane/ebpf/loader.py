@@ -1,0 +1,209 @@
+"""Get the programs and maps into the kernel, or find again what an earlier process pinned there.
+
+Pinned, they are files in a bpffs directory, `<pins>/map-NAME` and, for programs that are attached,
+`<pins>/up-IFINDEX` and `<pins>/down-IFINDEX` (tcx links). Programs are always loaded afresh; maps
+are taken over when they have the form that this version and these settings ask for.
+"""
+
+import ctypes
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from l2tpns_core.dataplane.ebpf.errors import FastPathError
+from l2tpns_core.dataplane.ebpf.layout import LAYOUT, SETTINGS
+from l2tpns_core.dataplane.ebpf.libbpf import (
+    OpenOptions,
+    ProgramInfo,
+    check,
+    checked_pointer,
+    info_of,
+    library,
+    pin,
+    pinned,
+)
+from l2tpns_core.dataplane.ebpf.maps import Map
+
+log = logging.getLogger("l2tpns.plane")
+
+OBJECT: Final = Path(__file__).parent / "l2tp.bpf.o"
+PROGRAMS: Final = ("l2tp_up", "l2tp_down")
+MAPS: Final = (
+    "settings",
+    "keys",
+    "addresses",
+    "networks",
+    "sessions",
+    "buckets",
+    "counters",
+    "statistics",
+)
+VERIFIER_LOG_BYTES: Final = 1 << 20
+BPFFS_MAGIC: Final = 0xCAFE4A11
+MAP_PREFIX: Final = "map-"
+LIBC: Final = "libc.so.6"
+
+
+class Loaded:
+    """The programs and maps of one fast path, by descriptors that close() gives back."""
+
+    def __init__(self, handle: int, maps: dict[str, int], programs: dict[str, int]) -> None:
+        self._handle = handle
+        self.maps = maps
+        self.programs = programs
+        self.adopted = False
+        """Whether the maps are those of an earlier process, with what is in them."""
+
+    def close(self) -> None:
+        """What is neither pinned nor attached goes."""
+        library().bpf_object__close(self._handle)
+
+    def program_sizes(self) -> dict[str, tuple[int, int]]:
+        """Bytes of each program: as verified, as compiled to machine code."""
+        sizes = {}
+        for name, fd in self.programs.items():
+            info = ProgramInfo()
+            info_of(fd, info)
+            sizes[name] = (int(info.translated_len), int(info.jited_len))
+        return sizes
+
+
+def load(entries: Mapping[str, int], pins: Path | None) -> Loaded:
+    """Load the object with the given sizes of maps; adopt what is pinned in `pins`, and pin what is
+    new there. Raises FastPathError."""
+    if pins is None:
+        return _load(entries, {})
+    prepare_pins(pins)
+    fresh = _load(entries, {})
+    old = _pinned_maps(pins)
+    try:
+        if old and _forms(old) == _forms(fresh.maps) and _layout(old["settings"]) == LAYOUT:
+            loaded = _load(entries, old)
+            loaded.adopted = True
+            fresh.close()
+            return loaded
+    finally:
+        _close_all(old)
+    if any(pins.iterdir()):
+        log.warning("fast path: what is pinned in %s is not ours to use and goes", pins)
+    remove_pins(pins)
+    pins.mkdir(mode=0o700)
+    return _pin_maps(fresh, pins)
+
+
+def _pin_maps(loaded: Loaded, pins: Path) -> Loaded:
+    try:
+        for name, fd in loaded.maps.items():
+            pin(fd, pins / f"{MAP_PREFIX}{name}")
+    except FastPathError:
+        loaded.close()
+        remove_pins(pins)
+        raise
+    return loaded
+
+
+def remove_pins(pins: Path) -> None:
+    """Unpin everything in a directory and remove it. Links that were pinned are detached."""
+    if not pins.is_dir():
+        return
+    for path in pins.iterdir():
+        path.unlink(missing_ok=True)
+    pins.rmdir()
+
+
+def prepare_pins(pins: Path) -> None:
+    """Make the directory, and see that it is on a bpffs: where none is mounted at /sys/fs/bpf, or
+    at the parent of the directory, mount one there, as iproute2 does."""
+    parent = pins.parent
+    if not parent.is_dir():
+        raise FastPathError(f"{parent} is not there", "mount -t bpf bpf /sys/fs/bpf")
+    if _filesystem(parent) != BPFFS_MAGIC:
+        libc = ctypes.CDLL(LIBC, use_errno=True)
+        if libc.mount(b"bpf", str(parent).encode(), b"bpf", 0, b"mode=0700") < 0:
+            number = ctypes.get_errno()
+            raise FastPathError(
+                f"no bpffs at {parent}: {os.strerror(number)}", f"mount -t bpf bpf {parent}"
+            )
+    pins.mkdir(mode=0o700, exist_ok=True)
+
+
+def _load(entries: Mapping[str, int], old: Mapping[str, int]) -> Loaded:
+    lib = library()
+    image = OBJECT.read_bytes()
+    log_buffer = ctypes.create_string_buffer(VERIFIER_LOG_BYTES)
+    options = OpenOptions(
+        sz=ctypes.sizeof(OpenOptions),
+        object_name=b"l2tpns",
+        kernel_log_buf=ctypes.cast(log_buffer, ctypes.c_char_p),
+        kernel_log_size=VERIFIER_LOG_BYTES,
+    )
+    handle = checked_pointer(
+        lib.bpf_object__open_mem(image, len(image), ctypes.byref(options)), OBJECT.name
+    )
+    try:
+        handles = {
+            name: checked_pointer(lib.bpf_object__find_map_by_name(handle, name.encode()), name)
+            for name in MAPS
+        }
+        for name, size in entries.items():
+            check(lib.bpf_map__set_max_entries(handles[name], size), f"map {name}")
+        for name, fd in old.items():
+            check(lib.bpf_map__reuse_fd(handles[name], fd), f"map {name}")
+        check(lib.bpf_object__load(handle), "loading the programs", _text(log_buffer))
+        programs = {
+            name: int(
+                lib.bpf_program__fd(
+                    checked_pointer(
+                        lib.bpf_object__find_program_by_name(handle, name.encode()), name
+                    )
+                )
+            )
+            for name in PROGRAMS
+        }
+        maps = {name: int(lib.bpf_map__fd(handles[name])) for name in MAPS}
+    except FastPathError as error:
+        error.log = _text(log_buffer)
+        lib.bpf_object__close(handle)
+        raise
+    return Loaded(handle, maps, programs)
+
+
+def _pinned_maps(pins: Path) -> dict[str, int]:
+    """Descriptors of all maps that are pinned; none when one is missing."""
+    found: dict[str, int] = {}
+    for name in MAPS:
+        try:
+            found[name] = pinned(pins / f"{MAP_PREFIX}{name}")
+        except FastPathError:
+            _close_all(found)
+            return {}
+    return found
+
+
+def _forms(descriptors: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    return {name: Map(fd, name).form for name, fd in descriptors.items()}
+
+
+def _layout(settings: int) -> int:
+    found = Map(settings, "settings").lookup(bytes(4))
+    return int(SETTINGS.unpack(found)[3]) if found else 0
+
+
+def _close_all(descriptors: Mapping[str, int]) -> None:
+    for fd in descriptors.values():
+        os.close(fd)
+
+
+def _text(buffer: "ctypes.Array[ctypes.c_char]") -> str:
+    return buffer.value.decode(errors="replace")
+
+
+def _filesystem(path: Path) -> int:
+    """The magic number of the file system of a directory (statfs(2))."""
+    libc = ctypes.CDLL(LIBC, use_errno=True)
+    answer = (ctypes.c_long * 32)()  # more than struct statfs has; f_type comes first
+    if libc.statfs(str(path).encode(), ctypes.byref(answer)) < 0:
+        return 0
+    return int(answer[0])

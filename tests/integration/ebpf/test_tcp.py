@@ -1,0 +1,167 @@
+"""TCP through the tunnel: super-packets, checksums and offloads, throttles."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from integration.dataplane.namespaces import FAR, Namespace, Topology
+from integration.ebpf.mirror import ETHTOOL_STSO, ETHTOOL_STXCSUM, MirrorLac, offload
+from integration.ebpf.setting import KEY, SUBSCRIBER, Setting, opened
+from l2tpns_core.dataplane.ipv4 import checksum
+
+pytestmark = pytest.mark.netns
+
+CONTENT = os.urandom(1 << 20) * 8
+PORT = 5001
+OFFLOADS = {
+    # The LAC's interface cuts in any case: a real one receives no super-packets of a tunnel.
+    "the kernel cuts": {ETHTOOL_STSO: False, ETHTOOL_STXCSUM: True},
+    "the kernel cuts and sums": {ETHTOOL_STSO: False, ETHTOOL_STXCSUM: False},
+}
+TOLERANCE = 0.03
+THROTTLE_S = 10.0
+TCP = 6
+
+
+@pytest.fixture(scope="module")
+def topology() -> Iterator[Topology]:
+    made = Topology("l2t-bpf-tcp")
+    yield made
+    made.remove()
+
+
+@pytest.fixture(params=OFFLOADS)
+def setting(topology: Topology, request: pytest.FixtureRequest) -> Iterator[Setting]:
+    with tunnelled(topology, OFFLOADS[request.param]) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def tunnelled(topology: Topology, offloads: dict[int, bool]) -> Iterator[Setting]:
+    for command, on in offloads.items():
+        offload(topology.lns, "lns0", command, on=on)
+        offload(topology.lac, "lac0", command, on=on)
+    with opened(topology) as setting:
+        mirror = MirrorLac(topology)
+        try:
+            yield setting
+        finally:
+            mirror.close()
+            for command in offloads:
+                offload(topology.lns, "lns0", command, on=True)
+                offload(topology.lac, "lac0", command, on=True)
+
+
+def transfer(
+    receiver: Namespace, at: str, sender: Namespace, content: bytes, seconds: float = 60.0
+) -> tuple[bytes, float]:
+    """Send content over TCP; return what arrived (until the time was over) and the time it took
+    from the first octet on."""
+    with receiver.entered():
+        listener = socket.create_server((at, PORT))
+    stop = threading.Event()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            connection.connect((at, PORT))
+            while not stop.is_set():
+                connection.sendall(content)
+                if seconds >= 60:
+                    break
+        connection.close()
+
+    with sender.entered():
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    connection.settimeout(60)
+    thread = threading.Thread(target=send)
+    thread.start()
+    listener.settimeout(5)
+    peer, _ = listener.accept()
+    peer.settimeout(5)
+    found, started, taken = bytearray(), 0.0, 0.0
+    while part := peer.recv(1 << 16):
+        now = time.monotonic()
+        started = started or now
+        found += part
+        taken = now - started
+        if taken > seconds:
+            break
+    stop.set()
+    peer.close()
+    listener.close()
+    thread.join()
+    return bytes(found), taken
+
+
+def test_tcp_arrives_from_the_network(setting: Setting) -> None:
+    topology = setting.topology
+    found, _ = transfer(topology.lac, SUBSCRIBER, topology.net, CONTENT)
+    assert hashlib.sha256(found).digest() == hashlib.sha256(CONTENT).digest()
+    counters, outcomes = setting.fast.counters(KEY), setting.outcomes()
+    assert counters.octets_out > len(CONTENT)
+    assert counters.packets_out > 3 * outcomes["down_forwarded"], "no super-packets"
+    assert set(outcomes) <= {"up_forwarded", "down_forwarded"}
+
+
+def test_tcp_arrives_from_the_subscriber(setting: Setting) -> None:
+    topology = setting.topology
+    found, _ = transfer(topology.net, FAR, topology.lac, CONTENT)
+    assert hashlib.sha256(found).digest() == hashlib.sha256(CONTENT).digest()
+    assert setting.fast.counters(KEY).octets_in > len(CONTENT)
+    assert set(setting.outcomes()) <= {"up_forwarded", "down_forwarded"}
+
+
+def test_super_packets_are_cut_as_the_sender_meant(topology: Topology) -> None:
+    with tunnelled(topology, OFFLOADS["the kernel cuts and sums"]) as setting:
+        transfer(topology.lac, SUBSCRIBER, topology.net, CONTENT[: 1 << 18])
+        outers = setting.at_lac.packets(0.2, 100)
+    assert len(outers) > 90
+    assert max(map(len, outers)) == 1462 + 38
+    for outer in outers:
+        assert checksum(outer[:20]) == 0
+        total, length = struct.unpack_from(">2xH20xH", outer)
+        assert (total, length) == (len(outer), len(outer) - 20)
+        inner = outer[38:]
+        ends = inner[12:20] + struct.pack(">HH", TCP, len(inner) - 20)
+        assert checksum(inner[:20]) == checksum(ends + inner[20:]) == 0
+
+
+def test_with_offloads_a_super_packet_leaves_whole(topology: Topology) -> None:
+    with opened(topology) as setting:
+        mirror = MirrorLac(topology)
+        try:
+            with topology.lac.entered():
+                listener = socket.create_server((SUBSCRIBER, PORT))
+            with topology.net.entered():
+                sender = socket.create_connection((SUBSCRIBER, PORT), 5)
+            sender.sendall(CONTENT[:100_000])
+            sizes = [len(outer) for outer in setting.at_lac.packets(0.2, 10)]
+            sender.close()
+            listener.close()
+        finally:
+            mirror.close()
+    assert max(sizes) > 5000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [1_000, 20_000])
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_a_throttled_flow_has_its_rate(topology: Topology, direction: str, rate: int) -> None:
+    with tunnelled(topology, OFFLOADS["the kernel cuts"]) as setting:
+        setting.install(**{f"throttle_{direction}": rate})
+        ends = (topology.lac, SUBSCRIBER, topology.net)
+        if direction == "in":
+            ends = (topology.net, FAR, topology.lac)
+        found, _ = transfer(*ends, CONTENT, THROTTLE_S)
+        counters = setting.fast.counters(KEY)
+        passed = counters.octets_in if direction == "in" else counters.octets_out
+        assert setting.fast.throttled(KEY) > 0
+    assert len(found) < passed
+    assert passed * 8 / 1000 / THROTTLE_S == pytest.approx(rate, rel=TOLERANCE)
