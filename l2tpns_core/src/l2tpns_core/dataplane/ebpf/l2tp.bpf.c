@@ -142,6 +142,8 @@ enum outcome {
 	DOWN_THROTTLED,
 	DOWN_FAILED,
 	MSS_CLAMPED,
+	UP_OCTETS,
+	DOWN_OCTETS,
 	OUTCOMES
 };
 
@@ -222,6 +224,14 @@ static __always_inline int counted(__u32 outcome, int verdict)
 	if (count)
 		++*count;
 	return verdict;
+}
+
+static __always_inline void add(__u32 outcome, __u32 octets)
+{
+	__u64 *sum = bpf_map_lookup_elem(&statistics, &outcome);
+
+	if (sum)
+		*sum += octets;
 }
 
 /* To the next program of the interface, if there is one, and then the usual way. */
@@ -490,6 +500,7 @@ int l2tp_up(struct __sk_buff *skb)
 	bpf_set_hash_invalid(skb); /* that was the tunnel's; flows are told apart by the packet */
 	count->packets_in++;
 	count->octets_in += total;
+	add(UP_OCTETS, total);
 	count->data_in = count->heard;
 	return counted(UP_FORWARDED, bpf_redirect(set->tun_ifindex, BPF_F_INGRESS));
 }
@@ -686,6 +697,7 @@ int l2tp_down(struct __sk_buff *skb)
 		return drop(DOWN_FAILED);
 	count->packets_out += segments;
 	count->octets_out += octets;
+	add(DOWN_OCTETS, octets);
 	count->data_out = bpf_ktime_get_coarse_ns();
 	return counted(DOWN_FORWARDED, send(&hop));
 }

@@ -63,6 +63,8 @@ OUTCOMES: Final = (
     "down_drop_throttled",
     "down_drop_failed",
     "mss_clamped",
+    "up_octets",
+    "down_octets",
 )
 """What became of packets, in the order of enum outcome. Where the user-space plane has a counter
 for the same thing, the last words are its name."""

@@ -1,0 +1,223 @@
+"""A data plane that forwards in the kernel, and in user space what the kernel leaves.
+
+Every session is in both: the fast path passes what it understands and leaves everything else to the
+user-space plane, unchanged. What a session has used is the sum of both.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from typing import Final
+
+from l2tpns_core.dataplane.counters import PlaneCounters
+from l2tpns_core.dataplane.ebpf.errors import FastPathError
+from l2tpns_core.dataplane.ebpf.fastpath import FastPath
+from l2tpns_core.dataplane.ebpf.table import ASK, NextHop
+from l2tpns_core.dataplane.plane import (
+    PacketHook,
+    Peer,
+    PlaneEvents,
+    SessionCounters,
+    SessionRoute,
+    ThrottleState,
+)
+from l2tpns_core.dataplane.tun import PlaneOptions, UserPlane
+from l2tpns_core.l2tp.sequencing import SequencerCounters
+
+log = logging.getLogger("l2tpns.plane")
+
+OVERHEAD: Final = 10
+"""What L2TP and PPP add to a packet, in octets of UDP payload: two short headers."""
+
+
+class EbpfPlane:
+    """A DataPlane. `fast` is attached to the TUN device already; paths.LacPaths attaches it to the
+    interfaces towards LACs as these come."""
+
+    name = "ebpf"
+
+    def __init__(self, user: UserPlane, fast: FastPath) -> None:
+        self.user = user
+        self.fast = fast
+        self.on_new_lac: Callable[[str], None] = lambda host: None
+        """Told the address of a LAC that had no session in the plane so far."""
+        self.paths: dict[str, NextHop] = {}
+        """The way to each LAC, where it is known."""
+        self._routes: dict[int, SessionRoute] = {}
+        self._keys: dict[str, dict[int, None]] = {}
+        """The sessions of each LAC."""
+
+    # The DataPlane interface
+
+    def install(self, route: SessionRoute) -> None:
+        """Add a session or replace what is known of it; counters and sequence numbers go on."""
+        self.user.install(route)
+        self._leave_lac(route.key)
+        self._routes[route.key] = route
+        host = route.peer[0]
+        is_new = host not in self._keys
+        self._keys.setdefault(host, {})[route.key] = None
+        self._install([route.key])
+        if is_new:
+            self.on_new_lac(host)
+
+    def remove(self, key: int) -> SessionCounters:
+        """Forget a session and return its final counters (zeros when it was not there)."""
+        self._leave_lac(key)
+        self._routes.pop(key, None)
+        return together(self.fast.remove(key), self.user.remove(key))
+
+    def counters(self, key: int) -> SessionCounters:
+        """The counters of one session so far."""
+        return together(self.fast.counters(key), self.user.counters(key))
+
+    def throttle_state(self, key: int) -> ThrottleState | None:
+        """How the limits of a session fare; None when it has none in the plane."""
+        state = self.user.throttle_state(key)
+        dropped = self.fast.throttled(key) if state is not None else 0
+        return state if state is None or not dropped else with_drops(state, dropped)
+
+    def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
+        """Send PPP frames (from the address field on) to the subscriber's LAC."""
+        self.user.send_frames(key, frames)
+
+    def send_control(self, datagrams: Iterable[tuple[bytes, Peer, str]]) -> None:
+        """Send L2TP control datagrams as (payload, peer, local address or "")."""
+        self.user.send_control(datagrams)
+
+    # The ways to LACs
+
+    def lacs(self) -> list[str]:
+        """The LACs that have sessions."""
+        return list(self._keys)
+
+    def keys_of(self, host: str) -> list[int]:
+        """The sessions of a LAC."""
+        return list(self._keys.get(host, ()))
+
+    def reinstall(self, keys: Iterable[int]) -> None:
+        """Tell the kernel anew about sessions, because the way to their LAC is another."""
+        self._install([key for key in keys if key in self._routes])
+
+    # What the daemon does with it
+
+    def start(self) -> None:
+        """Begin to read what the kernel leaves."""
+        self.user.start()
+
+    def stop(self) -> None:
+        """Stop reading; sending still works."""
+        self.user.stop()
+
+    def configure(self, options: PlaneOptions) -> None:
+        """Take over new settings."""
+        self.user.configure(options)
+
+    def plane_counters(self) -> PlaneCounters:
+        """The counters of both parts as one, up to date."""
+        outcomes = self.fast.statistics().outcomes
+        counters = replace(self.user.plane_counters())
+        up, down = outcomes["up_forwarded"], outcomes["down_forwarded"]
+        counters.socket_rx_packets += up
+        counters.socket_rx_octets += outcomes["up_octets"] + up * OVERHEAD
+        counters.tun_tx_packets += up
+        counters.tun_tx_octets += outcomes["up_octets"]
+        counters.tun_rx_packets += down
+        counters.tun_rx_octets += outcomes["down_octets"]
+        counters.socket_tx_packets += down
+        counters.socket_tx_octets += outcomes["down_octets"] + down * OVERHEAD
+        for outcome, count in outcomes.items():
+            name = COUNTER_OF.get(outcome)
+            if name is not None:
+                setattr(counters, name, getattr(counters, name) + count)
+        return counters
+
+    def sequence_counters(self, key: int) -> SequencerCounters | None:
+        """What became of the numbered messages of a session; None when it never sent any."""
+        return self.user.sequence_counters(key)
+
+    @property
+    def session_count(self) -> int:
+        return self.user.session_count
+
+    @property
+    def events(self) -> PlaneEvents:
+        """Where reports go; may be changed at any time."""
+        return self.user.events
+
+    @events.setter
+    def events(self, events: PlaneEvents) -> None:
+        self.user.events = events
+
+    @property
+    def packet_hook_rx(self) -> PacketHook | None:
+        """Shown every IP packet from a subscriber with a `hooked` route."""
+        return self.user.packet_hook_rx
+
+    @packet_hook_rx.setter
+    def packet_hook_rx(self, hook: PacketHook | None) -> None:
+        self.user.packet_hook_rx = hook
+
+    @property
+    def packet_hook_tx(self) -> PacketHook | None:
+        """Shown every IP packet to a subscriber with a `hooked` route."""
+        return self.user.packet_hook_tx
+
+    @packet_hook_tx.setter
+    def packet_hook_tx(self, hook: PacketHook | None) -> None:
+        self.user.packet_hook_tx = hook
+
+    def _install(self, keys: list[int]) -> None:
+        routes = [self._routes[key] for key in keys]
+        try:
+            self.fast.install_many(
+                (route, self.paths.get(route.peer[0], ASK)) for route in routes
+            )
+        except FastPathError as error:
+            log.error("sessions are left to user space: %s", error)
+
+    def _leave_lac(self, key: int) -> None:
+        route = self._routes.get(key)
+        if route is None:
+            return
+        keys = self._keys[route.peer[0]]
+        del keys[key]
+        if not keys:
+            del self._keys[route.peer[0]]
+
+
+def together(fast: SessionCounters, user: SessionCounters) -> SessionCounters:
+    """What both parts have seen of a session."""
+    return SessionCounters(
+        fast.octets_in + user.octets_in,
+        fast.octets_out + user.octets_out,
+        fast.packets_in + user.packets_in,
+        fast.packets_out + user.packets_out,
+        max(fast.heard_at, user.heard_at),
+        max(fast.data_at, user.data_at),
+    )
+
+
+def with_drops(state: ThrottleState, dropped: int) -> ThrottleState:
+    """The kernel counts the drops of both directions together: they are shown where there is a
+    limit, as those of the subscriber's side if there are two."""
+    if state.rate_in:
+        return state._replace(dropped_in=state.dropped_in + dropped)
+    return state._replace(dropped_out=state.dropped_out + dropped)
+
+
+def _counters_of_outcomes() -> dict[str, str]:
+    """Which counter of the user-space plane counts the same as an outcome in the kernel."""
+    from l2tpns_core.dataplane.ebpf.layout import OUTCOMES
+
+    names = {entry.name for entry in fields(PlaneCounters)}
+    found = {}
+    for outcome in OUTCOMES:
+        name = outcome.partition("_drop_")[2] or outcome
+        name = {"throttled": "throttle_drops"}.get(name, name)
+        if name in names:
+            found[outcome] = name
+    return found
+
+
+COUNTER_OF: Final = _counters_of_outcomes()
