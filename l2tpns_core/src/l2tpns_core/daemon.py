@@ -20,6 +20,9 @@ from l2tpns_core.config.startup_config import LoadResult, load
 from l2tpns_core.console import Console
 from l2tpns_core.control.dispatch import Dispatcher
 from l2tpns_core.control.server import ControlServer
+from l2tpns_core.dataplane.ebpf.errors import FastPathError
+from l2tpns_core.dataplane.ebpf.paths import LacPaths
+from l2tpns_core.dataplane.ebpf.plane import EbpfPlane
 from l2tpns_core.dataplane.plane import Nobody, PacketHook
 from l2tpns_core.dataplane.tun import UserPlane
 from l2tpns_core.lns import Lns
@@ -39,6 +42,7 @@ from l2tpns_core.startup import (
     StartError,
     detach,
     notify_service_manager,
+    open_fast_path,
     open_icmp_socket,
     open_l2tp_socket,
     open_tun_device,
@@ -99,7 +103,7 @@ class Daemon:
     """All parts of a running LNS, from the configuration file to the last Accounting-Stop."""
 
     lns: Lns
-    plane: UserPlane
+    plane: UserPlane | EbpfPlane
     radius: RadiusClient
     plugins: PluginManager
     console: Console
@@ -201,6 +205,7 @@ class Daemon:
         try:
             index = await self._netlink.index_of(self._device.name)
             await self._netlink.configure_device(index, mru_of(config), [tun_address(config)])
+            self._tun_index = index
         except (KernelRefused, LookupError) as error:
             raise StartError(f"{error} (the capability CAP_NET_ADMIN is needed)") from error
         self._routes = TunRoutes(self._netlink, index, config.route_protocol, config.route_metric)
@@ -224,7 +229,7 @@ class Daemon:
     ) -> None:
         config = self.running
         send_icmp = open_icmp_socket(stack)
-        self.plane = UserPlane(
+        user = UserPlane(
             loop,
             self._device,
             self._l2tp_socket,
@@ -233,6 +238,7 @@ class Daemon:
             send_icmp=send_icmp,
             clock=loop.time,
         )
+        self.plane = self._choose_plane(user, loop, stack)
         self.lns = Lns(
             config,
             plane=self.plane,
@@ -247,7 +253,32 @@ class Daemon:
         self._connect_plane()
         timer = LoopTimer(loop, self.lns)
         stack.callback(timer.close)
-        log.info("data plane: %s (the eBPF plane is not in this release)", self.plane.name)
+
+    def _choose_plane(
+        self,
+        user: UserPlane,
+        loop: asyncio.AbstractEventLoop,
+        stack: contextlib.AsyncExitStack,
+    ) -> UserPlane | EbpfPlane:
+        """The plane that `dataplane` names, or the best that there is. Raises StartError."""
+        wanted = self.running.dataplane
+        if wanted == "user":
+            log.warning("data plane: user space, as `dataplane` says")
+            return user
+        try:
+            fast = open_fast_path(self.running, self._tun_index, stack)
+        except FastPathError as error:
+            if wanted == "ebpf":
+                raise StartError(
+                    f"cannot forward in the kernel: {error} (see dataplane)"
+                ) from error
+            log.warning("data plane: user space, because the kernel does not forward: %s", error)
+            return user
+        plane = EbpfPlane(user, fast)
+        follow = loop.create_task(LacPaths(plane, self._netlink.way_to).run(), name="ways to LACs")
+        stack.callback(follow.cancel)
+        log.warning("data plane: eBPF, with user space for what it leaves")
+        return plane
 
     def _connect_plane(self) -> None:
         """Join LNS and plane, by way of the trace while the level of debug asks for it."""

@@ -124,7 +124,8 @@ class Setting:
 
     def outcomes(self) -> dict[str, int]:
         """Those that are not zero."""
-        return {name: n for name, n in self.fast.statistics().outcomes.items() if n}
+        outcomes = self.fast.statistics().outcomes
+        return {name: n for name, n in outcomes.items() if n and "octets" not in name}
 
     def punted(self) -> list[bytes]:
         """Datagrams that came to the L2TP socket of the LNS."""

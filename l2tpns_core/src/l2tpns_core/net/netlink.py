@@ -85,6 +85,18 @@ class Netlink:
                 if error.code != errno.EEXIST:
                     raise KernelRefused(f"cannot set the address {text}", error) from error
 
+    async def way_to(self, address: str) -> tuple[int, str]:
+        """The index of the interface that leads to an address, and the gateway there, "" for none.
+        Raises LookupError."""
+        try:
+            async for route in await self._ipr.route("get", dst=address):
+                index = route.get("oif")
+                if index:
+                    return int(index), str(route.get("gateway") or "")
+        except NetlinkError as error:
+            raise LookupError(f"no route to {address}: {error}") from error
+        raise LookupError(f"no route to {address}")
+
     async def set_mtu(self, index: int, mtu: int) -> None:
         """Raises KernelRefused."""
         try:

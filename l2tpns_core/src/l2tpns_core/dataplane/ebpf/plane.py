@@ -170,9 +170,7 @@ class EbpfPlane:
     def _install(self, keys: list[int]) -> None:
         routes = [self._routes[key] for key in keys]
         try:
-            self.fast.install_many(
-                (route, self.paths.get(route.peer[0], ASK)) for route in routes
-            )
+            self.fast.install_many((route, self.paths.get(route.peer[0], ASK)) for route in routes)
         except FastPathError as error:
             log.error("sessions are left to user space: %s", error)
 
