@@ -1,5 +1,5 @@
 """The ways to LACs: which interface leads to each, and by which neighbour. The fast path is
-attached where LACs are, and follows when routes change.
+attached where LACs are, and follows when routes change."""
 
 import asyncio
 import logging
