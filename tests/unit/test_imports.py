@@ -64,6 +64,8 @@ ALLOWED: dict[str, set[str]] = {
     "plugin_host": {"lns", "plugins"},
     # what the daemon needs of the system
     "startup": {"config", "dataplane", "lns", "net", "radius"},
+    # the plane that it takes, and what is told of it
+    "planes": {"config", "dataplane", "net", "observe", "startup"},
     # the other side of the wire, written apart so that a mistake does not cancel itself out
     "lab": {"timers"},
     # the LNS in memory, for tests of ours and of plugins

@@ -22,6 +22,7 @@ from l2tpns_core.observe.counters import (
     TrafficTotals,
     counters_of,
 )
+from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
 
@@ -36,6 +37,7 @@ class Console:
         lns: Lns,
         radius: RadiusClient,
         plane_counters: Callable[[], PlaneCounters],
+        plane_report: Callable[[], PlaneReport],
         config: Config,
         apply: Callable[[Config], None],
     ) -> None:
@@ -44,6 +46,7 @@ class Console:
         self.config = config
         """As it was written, before defaults of the machine were filled in."""
         self.started_time = time.time()
+        self.plane_report = plane_report
         self._plane_counters = plane_counters
         self._apply = apply
         self._meter = BandwidthMeter()

@@ -20,8 +20,6 @@ from l2tpns_core.config.startup_config import LoadResult, load
 from l2tpns_core.console import Console
 from l2tpns_core.control.dispatch import Dispatcher
 from l2tpns_core.control.server import ControlServer
-from l2tpns_core.dataplane.ebpf.errors import FastPathError
-from l2tpns_core.dataplane.ebpf.paths import LacPaths
 from l2tpns_core.dataplane.ebpf.plane import EbpfPlane
 from l2tpns_core.dataplane.plane import Nobody, PacketHook
 from l2tpns_core.dataplane.tun import UserPlane
@@ -33,6 +31,7 @@ from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
 from l2tpns_core.observe.counters import counters_of, speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
+from l2tpns_core.planes import PlaneHost
 from l2tpns_core.plugin_host import PluginHost
 from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
@@ -42,7 +41,6 @@ from l2tpns_core.startup import (
     StartError,
     detach,
     notify_service_manager,
-    open_fast_path,
     open_icmp_socket,
     open_l2tp_socket,
     open_tun_device,
@@ -155,11 +153,18 @@ class Daemon:
         self.radius = RadiusClient(radius_config(config), loop)
         stack.callback(self.radius.close)
         self._l2tp_socket = open_l2tp_socket(config, stack)
+        self._planes = PlaneHost(config, stack)
+        self._planes.clear()
         self._device = open_tun_device(config, stack)
         await self._configure_network(config, pool_file, stack)
         self._create_lns(loop, pool_file, stack)
         self.console = Console(
-            self.lns, self.radius, self.plane.plane_counters, loaded.config, self.apply
+            self.lns,
+            self.radius,
+            self.plane.plane_counters,
+            self._planes.report,
+            loaded.config,
+            self.apply,
         )
         self._host = PluginHost(self.lns, self.plugins, loop, self.config_path.parent)
         stack.callback(self.plugins.close)
@@ -238,7 +243,9 @@ class Daemon:
             send_icmp=send_icmp,
             clock=loop.time,
         )
-        self.plane = self._choose_plane(user, loop, stack)
+        self.plane = self._planes.open(
+            user, self._device, self._tun_index, self._netlink.way_to, loop
+        )
         self.lns = Lns(
             config,
             plane=self.plane,
@@ -253,32 +260,6 @@ class Daemon:
         self._connect_plane()
         timer = LoopTimer(loop, self.lns)
         stack.callback(timer.close)
-
-    def _choose_plane(
-        self,
-        user: UserPlane,
-        loop: asyncio.AbstractEventLoop,
-        stack: contextlib.AsyncExitStack,
-    ) -> UserPlane | EbpfPlane:
-        """The plane that `dataplane` names, or the best that there is. Raises StartError."""
-        wanted = self.running.dataplane
-        if wanted == "user":
-            log.warning("data plane: user space, as `dataplane` says")
-            return user
-        try:
-            fast = open_fast_path(self.running, self._tun_index, stack)
-        except FastPathError as error:
-            if wanted == "ebpf":
-                raise StartError(
-                    f"cannot forward in the kernel: {error} (see dataplane)"
-                ) from error
-            log.warning("data plane: user space, because the kernel does not forward: %s", error)
-            return user
-        plane = EbpfPlane(user, fast)
-        follow = loop.create_task(LacPaths(plane, self._netlink.way_to).run(), name="ways to LACs")
-        stack.callback(follow.cancel)
-        log.warning("data plane: eBPF, with user space for what it leaves")
-        return plane
 
     def _connect_plane(self) -> None:
         """Join LNS and plane, by way of the trace while the level of debug asks for it."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import cast
 
 from l2tpns_core.config.directives import Config
-from l2tpns_core.dataplane.ebpf.fastpath import FastPath, FastPathOptions
 from l2tpns_core.dataplane.icmp_socket import IcmpSocket
 from l2tpns_core.dataplane.tun import PlaneOptions
 from l2tpns_core.dataplane.udp import L2tpSocket
@@ -92,18 +91,6 @@ def open_tun_device(config: Config, stack: contextlib.AsyncExitStack) -> TunDevi
         raise StartError(f"{error} (see tundevicename)") from error
     stack.callback(device.close)
     return device
-
-
-def open_fast_path(config: Config, tun_index: int, stack: contextlib.AsyncExitStack) -> FastPath:
-    """The programs in the kernel, attached to the TUN device. Raises FastPathError."""
-    local = str(config.bind_address) if int(config.bind_address) else ""
-    options = FastPathOptions(
-        max_sessions=config.max_sessions, l2tp_port=config.l2tp_port, local=local
-    )
-    fast = FastPath.open(options)
-    stack.callback(fast.close)
-    fast.attach_tun(tun_index)
-    return fast
 
 
 def open_icmp_socket(stack: contextlib.AsyncExitStack) -> Callable[[bytes], object] | None:

@@ -28,6 +28,7 @@ from l2tpns_core.dataplane.ebpf import layout
 from l2tpns_core.dataplane.ebpf.attach import Direction, Method, leftovers
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath, FastPathOptions
+from l2tpns_core.dataplane.ebpf.keep import ensure_bpffs
 from l2tpns_core.dataplane.ebpf.loader import load
 from l2tpns_core.dataplane.ebpf.maps import Map
 from l2tpns_core.dataplane.ebpf.table import NextHop
@@ -50,7 +51,8 @@ def topology() -> Iterator[Topology]:
 
 @pytest.fixture
 def pins(tmp_path: Path) -> Iterator[Path]:
-    """A directory on a bpffs of its own, which the loader mounts."""
+    """A directory on a bpffs of its own."""
+    ensure_bpffs(tmp_path)
     yield tmp_path / "l2tpns-test"
     libc = ctypes.CDLL("libc.so.6", use_errno=True)
     assert libc.umount2(str(tmp_path).encode(), MNT_DETACH) == 0, os.strerror(ctypes.get_errno())

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard
+from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.plugins.chain import LoadedPlugin
 from l2tpns_core.plugins.discovery import AvailablePlugin
 from l2tpns_core.session import Session
@@ -182,6 +183,7 @@ class CommandContext(Protocol):
     @property
     def counters(self) -> CounterBoard: ...
     def bandwidth(self) -> Bandwidth: ...
+    def plane_report(self) -> PlaneReport: ...
     def plugin_names(self) -> Sequence[str]:
         """The loaded plugins in load order."""
 

@@ -18,6 +18,7 @@ AUTHTYPES_EXPECTED: Final = f"a list of {', '.join(AUTHTYPES)}, the preferred on
 PATH_EXPECTED: Final = "an absolute path"
 SOCKET_EXPECTED: Final = f"an absolute path of at most {MAX_SOCKET_PATH_BYTES} bytes"
 DEVICE_EXPECTED: Final = f"an interface name of at most {MAX_DEVICE_NAME_BYTES} characters"
+DEVICES_EXPECTED: Final = "names of interfaces, with commas between them"
 HOST_EXPECTED: Final = "a name without blanks"
 
 
@@ -64,6 +65,12 @@ def check_device_name(text: str) -> str:
     if not INTERFACE_NAME.fullmatch(text):
         raise ConfigError("not an interface name")
     return text
+
+
+def check_device_names(text: str) -> str:
+    """The list in one form: `eth0, eth1`; a name that is repeated counts once."""
+    names = list(dict.fromkeys(name for name in SEPARATORS.split(text) if name))
+    return ", ".join(check_device_name(name) for name in names)
 
 
 def check_host_name(text: str) -> str:

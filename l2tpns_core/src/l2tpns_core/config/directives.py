@@ -403,6 +403,29 @@ class Config:
         choices=("auto", "ebpf", "user"),
         acts_at=ActsAt.RESTART,
     )
+    lac_interfaces: str = directive(
+        "",
+        "Interfaces on which the kernel takes packets of LACs, for instance `eth0, eth1.20`; empty "
+        "takes those that lead to the LACs.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_device_names,
+        expected=checks.DEVICES_EXPECTED,
+    )
+    bpf_directory: str = directive(
+        "/sys/fs/bpf/l2tpns",
+        "Directory below a bpffs where the forwarding in the kernel outlives a daemon that is "
+        "killed; empty lets it end with the daemon.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_path,
+        expected=checks.PATH_EXPECTED,
+    )
+    bpf_max_routes: int = directive(
+        8_192,
+        "Framed-Routes of all sessions for which the kernel has room; sessions with more go "
+        "through the process.",
+        limits=(1, 1_000_000),
+        acts_at=ActsAt.RESTART,
+    )
 
     # Plugins
     plugin_slow_ms: int = directive(

@@ -57,6 +57,7 @@ class Site:
             "send_garp": "no",
             "cli_socket": self.cli_socket,
             "state_dir": directory,
+            "bpf_directory": "",
             "debug": 1,
             **directives,
         }

@@ -86,13 +86,13 @@ class Netlink:
                     raise KernelRefused(f"cannot set the address {text}", error) from error
 
     async def way_to(self, address: str) -> tuple[int, str]:
-        """The index of the interface that leads to an address, and the gateway there, "" for none.
-        Raises LookupError."""
+        """The interface that leads to an address, and where packets go from there: to a gateway, or
+        to the address itself. Raises LookupError."""
         try:
-            async for route in await self._ipr.route("get", dst=address):
+            for route in await self._ipr.route("get", dst=address):
                 index = route.get("oif")
                 if index:
-                    return int(index), str(route.get("gateway") or "")
+                    return int(index), str(route.get("gateway") or address)
         except NetlinkError as error:
             raise LookupError(f"no route to {address}: {error}") from error
         raise LookupError(f"no route to {address}")

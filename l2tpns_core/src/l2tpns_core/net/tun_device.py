@@ -13,6 +13,7 @@ DEFAULT_NAME: Final = "tun%d"
 
 # linux/if_tun.h
 TUNSETIFF: Final = 0x400454CA
+TUNSETPERSIST: Final = 0x400454CB
 IFF_TUN: Final = 0x0001
 IFF_NO_PI: Final = 0x1000
 IFREQ: Final = struct.Struct("=16sH22x")
@@ -20,7 +21,7 @@ IFREQ: Final = struct.Struct("=16sH22x")
 
 class TunDevice:
     """An open TUN device. It carries plain IP packets and goes when it is closed, with its routes,
-    unless somebody had made it persistent before."""
+    unless it was made persistent."""
 
     __slots__ = ("_file", "name", "read", "write")
 
@@ -48,6 +49,11 @@ class TunDevice:
 
     def fileno(self) -> int:
         return self._file.fileno()
+
+    def set_persistent(self, persistent: bool) -> None:
+        """Whether the device stays, with its addresses and routes, when nobody has it open. Raises
+        OSError."""
+        fcntl.ioctl(self.fileno(), TUNSETPERSIST, int(persistent))
 
     def close(self) -> None:
         self._file.close()

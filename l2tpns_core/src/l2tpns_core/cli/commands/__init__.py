@@ -3,6 +3,7 @@
 from l2tpns_core.cli.commands import (
     addresses,
     configuration,
+    dataplane,
     plugins,
     radius,
     sessions,
@@ -27,6 +28,7 @@ def build_grammar() -> Grammar:
         throttle,
         snoop,
         tunnels,
+        dataplane,
         status,
     )
     return Grammar(module.COMMANDS for module in modules)

@@ -23,6 +23,7 @@ from l2tpns_core.dataplane.ebpf.libbpf import (
     TCX_EGRESS,
     TCX_INGRESS,
     LinkInfo,
+    ProgramInfo,
     TcHook,
     TcOptions,
     check,
@@ -101,6 +102,7 @@ def detach(attachment: Attachment, pins: Path | None) -> None:
         return
     if pins is not None:
         (pins / f"{attachment.direction.value}-{attachment.ifindex}").unlink(missing_ok=True)
+    library().bpf_link_detach(attachment.link)
     os.close(attachment.link)
 
 
@@ -192,3 +194,28 @@ def remove_filter(direction: Direction, ifindex: int) -> None:
     hook = _hook(direction, ifindex)
     options = TcOptions(sz=ctypes.sizeof(TcOptions), handle=HANDLE, priority=PRIORITY)
     library().bpf_tc_detach(ctypes.byref(hook), ctypes.byref(options))
+
+
+def remove_strays() -> None:
+    """Remove the filters of clsact that a process left which did not end cleanly, everywhere."""
+    for ifindex, _name in socket.if_nameindex():
+        for direction in Direction:
+            if _has_our_filter(direction, ifindex):
+                remove_filter(direction, ifindex)
+
+
+def _has_our_filter(direction: Direction, ifindex: int) -> bool:
+    """Whether the filter in our place is a program of ours, not somebody else's."""
+    lib, hook = library(), _hook(direction, ifindex)
+    options = TcOptions(sz=ctypes.sizeof(TcOptions), handle=HANDLE, priority=PRIORITY)
+    if lib.bpf_tc_query(ctypes.byref(hook), ctypes.byref(options)) < 0:
+        return False
+    fd = int(lib.bpf_prog_get_fd_by_id(options.prog_id))
+    if fd < 0:
+        return False
+    try:
+        info = ProgramInfo()
+        info_of(fd, info)
+    finally:
+        os.close(fd)
+    return bool(info.name.decode() == direction.program)

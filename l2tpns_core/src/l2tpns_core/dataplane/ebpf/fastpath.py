@@ -20,6 +20,7 @@ from l2tpns_core.dataplane.ebpf.attach import (
     leftovers,
     release,
 )
+from l2tpns_core.dataplane.ebpf.libbpf import unpin_link
 from l2tpns_core.dataplane.ebpf.loader import Loaded, load, remove_pins
 from l2tpns_core.dataplane.ebpf.maps import Map, PerCpuArray, possible_cpus
 from l2tpns_core.dataplane.ebpf.table import ASK, NEVER, NextHop, SessionTable
@@ -143,7 +144,7 @@ class FastPath:
         for direction, ifindex in leftovers(pins) if pins is not None else ():
             ours = self._tun if direction is Direction.DOWN else self._attached.get(ifindex)
             if pins is not None and (ours is None or ours.ifindex != ifindex):
-                (pins / f"{direction.value}-{ifindex}").unlink()
+                unpin_link(pins / f"{direction.value}-{ifindex}")
                 removed.append(ifindex)
         return removed
 

@@ -7,6 +7,7 @@ set; check() and checked_pointer() make exceptions of both.
 import ctypes
 import errno
 import functools
+import os
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +92,13 @@ class ProgramInfo(ctypes.Structure):
         ("tag", ctypes.c_uint8 * 8),
         ("jited_len", c_uint32),
         ("translated_len", c_uint32),
+        ("jited", c_uint64),
+        ("translated", c_uint64),
+        ("load_time", c_uint64),
+        ("created_by_uid", c_uint32),
+        ("map_count", c_uint32),
+        ("map_ids", c_uint64),
+        ("name", ctypes.c_char * 16),
     )
 
 
@@ -136,9 +144,12 @@ SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     ),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, c_void_p)),
     "bpf_link_update": (c_int, (c_int, c_int, c_void_p)),
+    "bpf_link_detach": (c_int, (c_int,)),
     "bpf_tc_hook_create": (c_int, (POINTER(TcHook),)),
     "bpf_tc_hook_destroy": (c_int, (POINTER(TcHook),)),
     "bpf_tc_attach": (c_int, (POINTER(TcHook), POINTER(TcOptions))),
+    "bpf_tc_query": (c_int, (POINTER(TcHook), POINTER(TcOptions))),
+    "bpf_prog_get_fd_by_id": (c_int, (c_uint32,)),
     "bpf_tc_detach": (c_int, (POINTER(TcHook), POINTER(TcOptions))),
 }
 
@@ -183,3 +194,16 @@ def pinned(path: Path) -> int:
 
 def pin(fd: int, path: Path) -> None:
     check(library().bpf_obj_pin(fd, str(path).encode()), f"pinning {path}")
+
+
+def unpin_link(path: Path) -> None:
+    """Take a program off its interface, whose link is pinned at a path. Without detaching the link
+    the kernel would do it some time later."""
+    try:
+        fd = pinned(path)
+    except FastPathError:
+        pass  # it is no link
+    else:
+        library().bpf_link_detach(fd)
+        os.close(fd)
+    path.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from l2tpns_core.dataplane.ebpf.libbpf import (
     library,
     pin,
     pinned,
+    unpin_link,
 )
 from l2tpns_core.dataplane.ebpf.maps import Map
 
@@ -41,9 +42,7 @@ MAPS: Final = (
     "statistics",
 )
 VERIFIER_LOG_BYTES: Final = 1 << 20
-BPFFS_MAGIC: Final = 0xCAFE4A11
 MAP_PREFIX: Final = "map-"
-LIBC: Final = "libc.so.6"
 
 
 class Loaded:
@@ -71,11 +70,11 @@ class Loaded:
 
 
 def load(entries: Mapping[str, int], pins: Path | None) -> Loaded:
-    """Load the object with the given sizes of maps; adopt what is pinned in `pins`, and pin what is
-    new there. Raises FastPathError."""
+    """Load the object with the given sizes of maps; adopt what is pinned in `pins`, a directory of a
+    bpffs, and pin what is new there. Raises FastPathError."""
     if pins is None:
         return _load(entries, {})
-    prepare_pins(pins)
+    pins.mkdir(mode=0o700, exist_ok=True)
     fresh = _load(entries, {})
     old = _pinned_maps(pins)
     try:
@@ -109,24 +108,11 @@ def remove_pins(pins: Path) -> None:
     if not pins.is_dir():
         return
     for path in pins.iterdir():
-        path.unlink(missing_ok=True)
+        if path.name.startswith(MAP_PREFIX):
+            path.unlink(missing_ok=True)
+        else:
+            unpin_link(path)
     pins.rmdir()
-
-
-def prepare_pins(pins: Path) -> None:
-    """Make the directory, and see that it is on a bpffs: where none is mounted at /sys/fs/bpf, or
-    at the parent of the directory, mount one there, as iproute2 does."""
-    parent = pins.parent
-    if not parent.is_dir():
-        raise FastPathError(f"{parent} is not there", "mount -t bpf bpf /sys/fs/bpf")
-    if _filesystem(parent) != BPFFS_MAGIC:
-        libc = ctypes.CDLL(LIBC, use_errno=True)
-        if libc.mount(b"bpf", str(parent).encode(), b"bpf", 0, b"mode=0700") < 0:
-            number = ctypes.get_errno()
-            raise FastPathError(
-                f"no bpffs at {parent}: {os.strerror(number)}", f"mount -t bpf bpf {parent}"
-            )
-    pins.mkdir(mode=0o700, exist_ok=True)
 
 
 def _load(entries: Mapping[str, int], old: Mapping[str, int]) -> Loaded:
@@ -198,12 +184,3 @@ def _close_all(descriptors: Mapping[str, int]) -> None:
 
 def _text(buffer: "ctypes.Array[ctypes.c_char]") -> str:
     return buffer.value.decode(errors="replace")
-
-
-def _filesystem(path: Path) -> int:
-    """The magic number of the file system of a directory (statfs(2))."""
-    libc = ctypes.CDLL(LIBC, use_errno=True)
-    answer = (ctypes.c_long * 32)()  # more than struct statfs has; f_type comes first
-    if libc.statfs(str(path).encode(), ctypes.byref(answer)) < 0:
-        return 0
-    return int(answer[0])

@@ -1,0 +1,190 @@
+"""Which data plane forwards: the one that the directive `dataplane` names, or the best that the
+system has, after what a killed daemon left in the kernel was cleared away."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from l2tpns_core.config.directives import Config
+from l2tpns_core.dataplane.ebpf.attach import remove_strays
+from l2tpns_core.dataplane.ebpf.errors import FastPathError
+from l2tpns_core.dataplane.ebpf.fastpath import FastPath, FastPathOptions
+from l2tpns_core.dataplane.ebpf.keep import Keep
+from l2tpns_core.dataplane.ebpf.paths import LacPaths
+from l2tpns_core.dataplane.ebpf.plane import EbpfPlane
+from l2tpns_core.dataplane.tun import UserPlane
+from l2tpns_core.net.tun_device import TunDevice
+from l2tpns_core.observe.plane_report import KernelReport, PlaneReport
+from l2tpns_core.startup import StartError
+
+log = logging.getLogger("l2tpns.plane")
+
+FindWay = Callable[[str], Awaitable[tuple[int, str]]]
+
+
+class PlaneHost:
+    """Opens the plane of a daemon, and knows how it came to be. What it opens the stack closes."""
+
+    def __init__(self, config: Config, stack: contextlib.AsyncExitStack) -> None:
+        self.plane: UserPlane | EbpfPlane
+        self._config = config
+        self._stack = stack
+        self._keep: Keep | None = None
+        self._why_no_keep = "bpf_directory is empty"
+        self._reason = ""
+        self._device_name = ""
+
+    def clear(self) -> None:
+        """Remove what a killed daemon left: programs, maps, the TUN device. Before a device of the
+        same name is opened."""
+        config = self._config
+        base = Path(config.bpf_directory)
+        if not config.bpf_directory or (config.dataplane == "user" and not Keep.exists(base)):
+            return
+        try:
+            keep = self._keep = Keep.open(base)
+            self._stack.callback(keep.close)
+            if not keep.is_empty:
+                name = keep.tun_device()
+                keep.discard()
+                remove_strays()
+                remove_device(name)
+                log.warning("a former daemon was killed: what it left in the kernel is removed")
+        except FastPathError as error:
+            self._keep, self._why_no_keep = None, str(error)
+
+    def open(
+        self,
+        user: UserPlane,
+        device: TunDevice,
+        tun_index: int,
+        find_way: FindWay,
+        loop: asyncio.AbstractEventLoop,
+    ) -> UserPlane | EbpfPlane:
+        """The plane, whose part in user space is `user`. Raises StartError."""
+        self.plane = user
+        self._device_name = device.name
+        wanted = self._config.dataplane
+        if wanted == "user":
+            log.warning("data plane: user space, as `dataplane` says")
+            self._reason = "dataplane says so"
+            return user
+        try:
+            fast = self._open_fast_path(device, tun_index)
+        except FastPathError as error:
+            if wanted == "ebpf":
+                raise StartError(
+                    f"cannot forward in the kernel: {error} (see dataplane)"
+                ) from error
+            log.warning("data plane: user space, because the kernel does not forward: %s", error)
+            self._reason = str(error)
+            return user
+        plane = self.plane = EbpfPlane(user, fast)
+        paths = LacPaths(plane, find_way)
+        follow = loop.create_task(paths.run(), name="ways to LACs")
+        follow.add_done_callback(report_end)
+        self._stack.callback(follow.cancel)
+        log.warning("data plane: eBPF, with user space for what it leaves")
+        if self._keep is None:
+            log.warning("forwarding ends when the daemon is killed: %s", self._why_no_keep)
+        return plane
+
+    def report(self) -> PlaneReport:
+        """What `show dataplane` has to say."""
+        counters = self.plane.plane_counters()
+        kernel = self._kernel_report()
+        hits = kernel.hits if kernel is not None else {"up": 0, "down": 0}
+        return PlaneReport(
+            plane=self.plane.name,
+            wanted=self._config.dataplane,
+            reason=self._reason,
+            device=self._device_name,
+            sessions=self.plane.session_count,
+            process={
+                "up": counters.tun_tx_packets - hits["up"],
+                "down": counters.tun_rx_packets - hits["down"],
+            },
+            kernel=kernel,
+        )
+
+    def _open_fast_path(self, device: TunDevice, tun_index: int) -> FastPath:
+        config, keep = self._config, self._keep
+        fast = FastPath.open(
+            FastPathOptions(
+                max_sessions=config.max_sessions,
+                max_networks=config.bpf_max_routes,
+                l2tp_port=config.l2tp_port,
+                local=str(config.bind_address) if int(config.bind_address) else "",
+                pins=None if keep is None else keep.pins,
+            )
+        )
+        self._stack.callback(fast.close)
+        fast.attach_tun(tun_index)
+        if keep is not None:
+            try:
+                device.set_persistent(True)
+            except OSError as error:
+                raise FastPathError(f"{device.name} cannot be made persistent: {error}") from None
+            self._stack.callback(device.set_persistent, False)
+        return fast
+
+    def _kernel_report(self) -> KernelReport | None:
+        if not isinstance(self.plane, EbpfPlane):
+            return None
+        found = self.plane.fast.statistics()
+        known = {"up_forwarded", "down_forwarded", "up_octets", "down_octets"}
+        return KernelReport(
+            sessions=found.sessions,
+            max_sessions=found.max_sessions,
+            interfaces={name_of(index): how for index, how in found.interfaces.items()},
+            lacs={
+                host: name_of(hop.ifindex) + (f" by {hop.gateway}" if hop.gateway != host else "")
+                for host, hop in self.plane.paths.items()
+            },
+            hits={
+                "up": found.outcomes["up_forwarded"],
+                "down": found.outcomes["down_forwarded"],
+            },
+            punts=found.punts,
+            drops=found.drops,
+            other={
+                name: count
+                for name, count in found.outcomes.items()
+                if name not in known and "_punt_" not in name and "_drop_" not in name
+            },
+            programs=found.programs,
+            maps=found.memory,
+            pins=str(self._keep.pins) if self._keep is not None else "",
+        )
+
+
+def report_end(task: "asyncio.Task[None]") -> None:
+    """A task that ends by itself has failed; nobody waits for it."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("%s: nobody follows them any more", task.get_name(), exc_info=task.exception())
+
+
+def name_of(ifindex: int) -> str:
+    """The name of an interface, or its number when it is gone."""
+    try:
+        return socket.if_indextoname(ifindex)
+    except OSError:
+        return str(ifindex)
+
+
+def remove_device(name: str) -> None:
+    """Remove a persistent TUN device that nobody has open; "" for none."""
+    if not name:
+        return
+    try:
+        device = TunDevice(name)
+    except (OSError, ValueError) as error:
+        log.error("cannot remove %s, left by a former daemon: %s", name, error)
+        return
+    try:
+        device.set_persistent(False)
+    finally:
+        device.close()
