@@ -13,6 +13,7 @@ from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.config.directives import Config, find_directive, format_value, with_value
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard, Traffic, TrafficTotals
+from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.ppp.automaton import State
 from l2tpns_core.ppp.link import Phase
 from l2tpns_core.session import Session, SessionState
@@ -171,9 +172,13 @@ class FakeContext:
             lambda: self.totals, {"lns": lambda: self.values}, lambda: WALL
         )
         self.plugins: list[str] = ["garden"]
+        self.plane = PlaneReport("user", "user", "dataplane says so", "tun0", 0)
 
     def bandwidth(self) -> Bandwidth:
         return self.rates
+
+    def plane_report(self) -> PlaneReport:
+        return self.plane
 
     def plugin_names(self) -> Sequence[str]:
         return self.plugins

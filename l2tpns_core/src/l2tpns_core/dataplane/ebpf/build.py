@@ -1,8 +1,8 @@
 """Compile the programs: python -m l2tpns_core.dataplane.ebpf.build
 
 Needs clang, llvm-strip and the headers of libbpf (Debian: clang llvm libbpf-dev). The result is
-part of the source, so that nobody needs a compiler to install or run it; a test rebuilds it. What
-is in it depends on the source alone, and on the version of clang.
+part of the source, so that nobody needs a compiler to install or run it; a test rebuilds it with
+the same version of clang.
 """
 
 import platform
@@ -14,6 +14,8 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 SOURCE: Final = HERE / "l2tp.bpf.c"
 OBJECT: Final = HERE / "l2tp.bpf.o"
+CLANG: Final = 14
+"""The version that made the object; others make other bytes of the same source."""
 TRIPLET: Final = f"{platform.machine()}-linux-gnu"
 COMPILE: Final = (
     "clang",
