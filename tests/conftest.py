@@ -2,6 +2,11 @@
 
 A test that cannot run because of the machine it is on skips itself with a reason that begins with
 KERNEL_PREFIX. With the environment variable CI set, a skip for any other reason fails the run.
+
+Daemons that tests start take the best plane that the system has. To see that the tests which start
+one (they have the mark `daemon`) pass with the other as well:
+
+    pytest -m daemon --dataplane user
 """
 
 import functools
@@ -13,6 +18,8 @@ import pytest
 from hypothesis import settings
 
 KERNEL_PREFIX: Final = "kernel feature missing:"
+DATAPLANE_VARIABLE: Final = "L2TPNS_TEST_DATAPLANE"
+"""That of lab.site, which is imported only where it is needed."""
 
 settings.register_profile("gate", derandomize=True, max_examples=100, deadline=None)
 settings.register_profile("hunt", max_examples=20_000, deadline=None)
@@ -33,6 +40,20 @@ def missing_for_netns() -> str:
     except LabError as error:
         return str(error)
     return ""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--dataplane",
+        choices=("auto", "ebpf", "user"),
+        default="auto",
+        help="the directive `dataplane` of daemons that tests start and give no other",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # In the environment, which the programs that tests start have as well.
+    os.environ[DATAPLANE_VARIABLE] = config.getoption("--dataplane")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.namespaces import Child, Namespace, wait_for
+from l2tpns_core.lab.site import chosen_dataplane
 
 READY_TIMEOUT_S = 20
 CLI_TIMEOUT_S = 20
@@ -46,6 +47,8 @@ class LnsDaemon:
         self._directives = {
             "cli_socket": str(self.socket),
             "state_dir": str(directory / "state"),
+            "dataplane": chosen_dataplane(),
+            "bpf_directory": "",
             **directives,
         }
         self._write_config()
@@ -111,6 +114,12 @@ class LnsDaemon:
         rows = json.loads(self.cli(command, "--json"))
         assert isinstance(rows, list)
         return rows
+
+    def object(self, command: str) -> dict[str, Any]:
+        """The same of a command that shows one thing."""
+        found = json.loads(self.cli(command, "--json"))
+        assert isinstance(found, dict)
+        return found
 
     def switch(self, **directives: bool) -> None:
         """Turn directives on or off in the startup-config and have the daemon read it again."""

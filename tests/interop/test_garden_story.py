@@ -17,7 +17,7 @@ from interop.nat import Nat
 from interop.outside import GARDEN, LOGIN_PORT, NAME_SERVER, UNPAID, WEB, Outside
 from interop.realclient import RealClient
 
-pytestmark = [pytest.mark.interop, pytest.mark.netns]
+pytestmark = [pytest.mark.daemon, pytest.mark.interop, pytest.mark.netns]
 
 BUILD_GARDEN = f"""\
 iptables -t nat -A garden -p tcp -m tcp --dport 25 -j DNAT --to {GARDEN}

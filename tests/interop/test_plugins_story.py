@@ -36,7 +36,7 @@ from interop.namespaces import Child, Namespace, run, wait_for
 from interop.outside import EXCHANGE_PORT, WEB, Outside, complement
 from interop.realclient import RealClient, package_tree
 
-pytestmark = [pytest.mark.interop, pytest.mark.netns]
+pytestmark = [pytest.mark.daemon, pytest.mark.interop, pytest.mark.netns]
 
 TOLERANCE = 0.05
 FLOOD_S = 7

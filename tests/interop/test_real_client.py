@@ -26,7 +26,7 @@ from interop.lnsdaemon import LnsDaemon
 from interop.namespaces import wait_for
 from interop.realclient import RealClient
 
-pytestmark = [pytest.mark.interop, pytest.mark.netns]
+pytestmark = [pytest.mark.daemon, pytest.mark.interop, pytest.mark.netns]
 
 MTU = 1462
 """What is left of 1500 bytes after IP, UDP, L2TP and PPP."""

@@ -111,6 +111,7 @@ def test_the_core_with_plugins(environment: Callable[..., Path], names: tuple[st
     assert outcome == {**dict.fromkeys(names, "loaded"), "up": True, "left": []}
 
 
+@pytest.mark.daemon
 @pytest.mark.netns
 def test_the_example_comes_and_goes_in_a_running_daemon(
     environment: Callable[..., Path], wheelhouse: Path, tmp_path: Path

@@ -86,6 +86,7 @@ def test_the_example_of_the_testing_page_passes(lns_world: LnsWorld) -> None:
     load_module(source).test_a_subscriber_for_an_hour(lns_world)
 
 
+@pytest.mark.daemon
 @pytest.mark.netns
 @pytest.mark.lns(plugins=["autothrottle"], throttle_speed=64)
 def test_the_example_with_a_kernel_passes(lns_site: LiveSite) -> None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from l2tpns_core.config.checks import SEPARATORS
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.ebpf.attach import remove_strays
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
@@ -83,7 +84,8 @@ class PlaneHost:
             self._reason = str(error)
             return user
         plane = self.plane = EbpfPlane(user, fast)
-        paths = LacPaths(plane, find_way)
+        names = [name for name in SEPARATORS.split(self._config.lac_interfaces) if name]
+        paths = LacPaths(plane, find_way, names)
         follow = loop.create_task(paths.run(), name="ways to LACs")
         follow.add_done_callback(report_end)
         self._stack.callback(follow.cancel)
@@ -94,20 +96,16 @@ class PlaneHost:
 
     def report(self) -> PlaneReport:
         """What `show dataplane` has to say."""
-        counters = self.plane.plane_counters()
-        kernel = self._kernel_report()
-        hits = kernel.hits if kernel is not None else {"up": 0, "down": 0}
+        plane = self.plane
+        counters = (plane.user if isinstance(plane, EbpfPlane) else plane).plane_counters()
         return PlaneReport(
             plane=self.plane.name,
             wanted=self._config.dataplane,
             reason=self._reason,
             device=self._device_name,
             sessions=self.plane.session_count,
-            process={
-                "up": counters.tun_tx_packets - hits["up"],
-                "down": counters.tun_rx_packets - hits["down"],
-            },
-            kernel=kernel,
+            process={"up": counters.tun_tx_packets, "down": counters.tun_rx_packets},
+            kernel=self._kernel_report(),
         )
 
     def _open_fast_path(self, device: TunDevice, tun_index: int) -> FastPath:

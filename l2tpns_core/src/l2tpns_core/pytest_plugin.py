@@ -45,7 +45,8 @@ def lns_world(request: pytest.FixtureRequest, tmp_path: Path) -> "Iterator[LnsWo
 @pytest.fixture
 def lns_site(request: pytest.FixtureRequest, tmp_path: Path) -> "Iterator[LiveSite]":
     """A running daemon with a LAC, a RADIUS server and a host. The mark may also have `plugins`, a
-    list of names to load, and `settings`, the text of plugins.toml."""
+    list of names to load, and `settings`, the text of plugins.toml. Without `dataplane` in the mark
+    the plane is that of the environment variable L2TPNS_TEST_DATAPLANE."""
     from l2tpns_core.lab.live import LiveSite
     from l2tpns_core.lab.netns import LabError
 

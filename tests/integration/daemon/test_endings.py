@@ -21,7 +21,7 @@ from integration.daemon.stage import (
 )
 from l2tpns_core.lab import RadiusUser
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.daemon, pytest.mark.netns, pytest.mark.slow]
 
 POOL_SIZE = 3
 USERS = {

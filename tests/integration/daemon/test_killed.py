@@ -15,7 +15,7 @@ from l2tpns_core.dataplane.ebpf.keep import Keep
 from l2tpns_core.lab import CallOptions, Client, PppOptions, TunnelOptions
 from support.site import HOST_ADDRESS
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.daemon, pytest.mark.netns]
 
 PINGS = 200
 PAUSE_S = 0.002

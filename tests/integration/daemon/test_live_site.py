@@ -5,7 +5,7 @@ import pytest
 from l2tpns_core.lab import CallError
 from l2tpns_core.lab.live import LiveSite
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.daemon, pytest.mark.netns]
 
 
 @pytest.mark.lns(plugins=["autothrottle"], throttle_speed=64)

@@ -8,7 +8,7 @@ import pytest
 from l2tpns_core.lab import Impairments, RadiusUser, dial
 from support.site import HOST_ADDRESS, Site
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.daemon, pytest.mark.netns, pytest.mark.slow]
 
 SESSIONS = 2000
 TUNNELS = 4

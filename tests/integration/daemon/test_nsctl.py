@@ -10,7 +10,7 @@ import pytest
 
 from integration.daemon.stage import Stage, assert_terminated, down, scene, soon
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.daemon, pytest.mark.netns]
 
 SECRET = "open sesame"
 Ended = tuple[int, str, str]

@@ -15,7 +15,7 @@ from integration.daemon.stage import Stage, assert_terminated, down, ping, scene
 from l2tpns_core.lab import TunnelError
 from support.site import LNS_ADDRESS, Site
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.daemon, pytest.mark.netns, pytest.mark.slow]
 
 DEVICE = "subscribers"
 OLD_CONFIG = """\

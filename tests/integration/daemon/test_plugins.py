@@ -10,7 +10,7 @@ from integration.daemon.stage import PASSWORD, Stage, scene, soon, until
 from integration.garden.place import install_tools
 from l2tpns_core.lab import RadiusUser
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.daemon, pytest.mark.netns]
 
 WRONG = "wrong password"
 USERS = {

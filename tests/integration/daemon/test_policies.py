@@ -15,7 +15,7 @@ from l2tpns_core.lab.snoop import SnoopReceiver
 from l2tpns_core.lab.traffic import Traffic
 from support.site import HOST_ADDRESS
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.daemon, pytest.mark.netns]
 
 RATE = 1_000
 """kbit/s"""

@@ -31,7 +31,7 @@ from l2tpns_core.lab import (
 from l2tpns_core.lab.frames import udp_packet
 from support.site import HOST_ADDRESS, LNS_ADDRESS, SECRET
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.daemon, pytest.mark.netns, pytest.mark.slow]
 
 DEVICE = "subscribers"
 ROUTE_PROTOCOL = 77

@@ -4,11 +4,6 @@ What goes down from the LAC's TUN device is what a subscriber sends, and what co
 tunnel is for the subscriber. It takes all of the internet for a network of its session.
 """
 
-import ctypes
-import fcntl
-import socket
-import struct
-
 from pyroute2 import IPRoute
 
 from integration.dataplane.namespaces import FAR, LAC, LNS_OUTER, Namespace, Topology
@@ -16,10 +11,9 @@ from integration.ebpf.setting import KEY, MRU, SUBSCRIBER, number
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath, FastPathOptions
 from l2tpns_core.dataplane.ebpf.table import NextHop
 from l2tpns_core.dataplane.plane import SessionRoute
+from l2tpns_core.lab.netns import set_offload
 from l2tpns_core.net.tun_device import TunDevice
 
-SIOCETHTOOL = 0x8946
-ETHTOOL_STXCSUM, ETHTOOL_STSO = 0x17, 0x1F
 NOBODY = "192.0.0.8"
 
 
@@ -61,7 +55,5 @@ class MirrorLac:
 
 def offload(namespace: Namespace, interface: str, command: int, *, on: bool) -> None:
     """Switch an offload of an interface, as `ethtool -K` does."""
-    value = ctypes.create_string_buffer(struct.pack("=II", command, int(on)))
-    request = struct.pack("=16sQ16x", interface.encode(), ctypes.addressof(value))
-    with namespace.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        fcntl.ioctl(asking, SIOCETHTOOL, request)
+    with namespace.entered():
+        set_offload(interface, command, on=on)

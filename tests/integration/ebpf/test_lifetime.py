@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.dataplane.namespaces import FAR, LAC, LNS_OUTER, Topology
+from integration.dataplane.namespaces import FAR, LAC, LNS_INNER, LNS_OUTER, Topology
 from integration.ebpf.setting import (
     KEY,
     MRU,
@@ -89,6 +89,24 @@ def test_sessions_outlive_the_process_that_made_them(
         assert len(setting.read_tun()) == 2
         assert setting.outcomes() == {"up_forwarded": 3, "down_punt_no_session": 2}
     assert not pins.exists()
+
+
+def test_intercepts_outlive_the_process_until_the_next_one_ends_them(
+    topology: Topology, pins: Path
+) -> None:
+    with opened(topology, pins=pins) as setting:
+        setting.fast.copies_from = lambda target: (LNS_INNER, 4499)
+        setting.install(snoop=(FAR, 9))
+        setting.fast.close(keep=True)
+        setting.send_up(UP)
+        setting.fast = setting.open()
+        setting.send_up(UP)
+        copy, packet = (UP[10:], (LNS_INNER, 4499)), (b"hello", (SUBSCRIBER, 1024))
+        assert [setting.far.recvfrom(100) for _ in range(4)] == [copy, packet] * 2
+        assert setting.outcomes() == {"up_forwarded": 2, "packets_snooped": 2}
+        setting.install()
+        setting.send_up(UP)
+        assert setting.outcomes() == {"up_forwarded": 3, "packets_snooped": 2}
 
 
 def test_an_adopted_fast_path_is_attached_once(
@@ -252,6 +270,8 @@ def test_maps_have_the_layout_that_python_knows() -> None:
             "sessions": layout.SESSION.size,
             "buckets": layout.BUCKET.size,
             "counters": layout.COUNTERS.size,
+            "slots": 2 * layout.IDS,
+            "blocks": 2 * layout.BLOCK,
         }
         assert {name: sizes[name].value_size for name in expected} == expected
         assert sizes["networks"].key_size == layout.NETWORK.size

@@ -15,7 +15,6 @@ from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.ebpf import layout
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath, FastPathOptions
 from l2tpns_core.dataplane.ebpf.libbpf import library
-from l2tpns_core.dataplane.ebpf.maps import possible_cpus
 from l2tpns_core.dataplane.ipv4 import build
 from unit.dataplane.fakes import (
     FAR,
@@ -69,9 +68,7 @@ class KernelUp:
 
     def __init__(self, **fields: object) -> None:
         self.fast = FastPath.open(FastPathOptions(max_sessions=4, local=LOCAL))
-        settings = layout.SETTINGS.pack(
-            1, possible_cpus(), struct.pack(">H", 1701), layout.LAYOUT, 0
-        )
+        settings = layout.SETTINGS.pack(1, 5, struct.pack(">H", 1701), layout.LAYOUT, 0)
         self.fast._settings.update(bytes(4), settings)
         self.fast.install(route(**fields))
         self._program = self.fast._loaded.programs["l2tp_up"]

@@ -10,11 +10,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from pyroute2 import IPRoute
 
-from integration.dataplane.namespaces import FAR, Namespace, Topology
-from integration.ebpf.mirror import ETHTOOL_STSO, ETHTOOL_STXCSUM, MirrorLac, offload
-from integration.ebpf.setting import KEY, SUBSCRIBER, Setting, opened
+from integration.dataplane.namespaces import FAR, LAC, Namespace, Topology
+from integration.ebpf.mirror import MirrorLac, offload
+from integration.ebpf.setting import KEY, SUBSCRIBER, Setting, number, opened, route
+from l2tpns_core.dataplane.ebpf.table import NextHop
 from l2tpns_core.dataplane.ipv4 import checksum
+from l2tpns_core.lab.netns import ETHTOOL_STSO, ETHTOOL_STXCSUM
 
 pytestmark = pytest.mark.netns
 
@@ -162,6 +165,26 @@ def test_a_throttled_flow_has_its_rate(topology: Topology, direction: str, rate:
         found, _ = transfer(*ends, CONTENT, THROTTLE_S)
         counters = setting.fast.counters(KEY)
         passed = counters.octets_in if direction == "in" else counters.octets_out
-        assert setting.fast.throttled(KEY) > 0
+        dropped = setting.fast.throttled(KEY)
+        assert (dropped[0] > 0, dropped[1] > 0) == (direction == "in", direction == "out")
     assert len(found) < passed
     assert passed * 8 / 1000 / THROTTLE_S == pytest.approx(rate, rel=TOLERANCE)
+
+
+def test_what_a_kernel_has_tunnelled_may_go_to_another_subscriber(setting: Setting) -> None:
+    """The mirror leaves its mark on packets: that they were in a tunnel."""
+    topology, other = setting.topology, "10.0.1.2"
+    setting.fast.install(
+        route(key=KEY + 1, ip=number(other), peer_session_id=10), NextHop(setting.facing, LAC)
+    )
+    with IPRoute(netns=topology.lac.name) as kernel:
+        tun = kernel.link_lookup(kind="tun")[0]
+        kernel.route("add", dst=f"{other}/32", oif=tun, prefsrc=SUBSCRIBER)
+        with topology.lac.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"neighbour", (other, 9))
+        header, outer = struct.pack(">HHH", 2, 7, 10), b""
+        while outer[28:34] != header:  # an ICMP redirect may come first
+            (outer,) = setting.at_lac.packets()
+        kernel.route("del", dst=f"{other}/32", oif=tun)
+    assert outer.endswith(b"neighbour")
+    assert "down_drop_failed" not in setting.outcomes()

@@ -1,7 +1,5 @@
 """`show dataplane`: what operators see of the plane."""
 
-
-
 import json
 
 import pytest

@@ -115,3 +115,33 @@ def test_after_close_nothing_is_copied_and_no_socket_is_left(receiver: Receiver)
     interceptor.copy(UP, receiver.target)
     assert receiver.take() == UP
     interceptor.close()
+
+
+def envelope(target: tuple[str, int], packet: bytes) -> bytes:
+    """A copy as the fast path leaves it in the TUN device."""
+    return b"\x05" + udp_packet("192.0.2.1", target[0], packet, ports=(7, target[1]))[1:]
+
+
+def test_a_copy_that_the_kernel_has_left_goes_on_to_its_target(receiver: Receiver) -> None:
+    bench = Bench()
+    bench.interceptor.add(receiver.target)
+    bench.route_down(envelope(receiver.target, UP))
+    assert receiver.take() == UP
+    assert bench.counters.packets_snooped == 1
+    assert bench.socket.sent == bench.device.written == []
+    bench.interceptor.close()
+    bench.route_down(envelope(receiver.target, UP), b"\x05")
+    assert bench.counters.packets_snooped == 1
+    assert (bench.counters.snoop_failures, bench.counters.not_ipv4) == (0, 1)
+
+
+def test_others_can_send_copies_from_the_same_place(receiver: Receiver) -> None:
+    interceptor = Interceptor(PlaneCounters())
+    assert interceptor.origin(receiver.target) is None
+    interceptor.add(receiver.target)
+    origin = interceptor.origin(receiver.target)
+    interceptor.copy(UP, receiver.target)
+    assert receiver.socket.recvfrom(65535) == (UP, origin)
+    assert interceptor.origin(("240.0.0.1", 70000)) is None
+    interceptor.close()
+    assert interceptor.origin(receiver.target) is None

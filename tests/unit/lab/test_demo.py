@@ -67,6 +67,7 @@ def test_a_system_that_does_not_allow_it_gets_one_line_and_status_2(
     assert capsys.readouterr().err == "l2tpns-lab demo: not allowed here: run as root\n"
 
 
+@pytest.mark.daemon
 @pytest.mark.netns
 def test_the_demo_runs_and_leaves_nothing_behind(tmp_path: Path) -> None:
     log = tmp_path / "lns.log"

@@ -1,5 +1,6 @@
 """Rare turns of a session's life, in virtual time."""
 
+import itertools
 import logging
 import struct
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from l2tpns_core.daemon import LoopTimer
+from l2tpns_core.dataplane.recording import RouteInstalled
 from l2tpns_core.lns import backlog, server
 from l2tpns_core.lns.accounting import Accounting
 from l2tpns_core.plugins import (
@@ -77,6 +79,11 @@ def restart_lcp(client: Client) -> None:
     client.lac.world.run()
 
 
+def magic_of(world: World, client: Client) -> int:
+    link = world.lns.sessions[client.key].link
+    return 0 if link is None else link.magic
+
+
 def hang_up(client: Client) -> None:
     lac = client.lac
     lac.send(
@@ -141,6 +148,18 @@ def test_same_user_after_renegotiation_keeps_address_and_start() -> None:
     assert client.ip == ip("10.0.0.1")
     assert world.plane.routes[client.key].ip == client.ip
     assert len(world.radius.of(AccountingStatus.START)) == 1
+
+
+def test_the_plane_may_answer_echoes_while_lcp_is_open() -> None:
+    world = World()
+    client = Lac(world).open().call("alice")
+    magics = [magic_of(world, client)]
+    restart_lcp(client)
+    magics.append(magic_of(world, client))
+    told = [step.route.magic for step in world.plane.operations if isinstance(step, RouteInstalled)]
+    changes = [magic for magic, _ in itertools.groupby(told)]
+    assert changes == [0, magics[0], 0, magics[1]]
+    assert 0 not in magics
 
 
 def test_rejected_rechallenge_stops_traffic_at_once() -> None:

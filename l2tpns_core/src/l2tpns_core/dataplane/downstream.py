@@ -7,7 +7,7 @@ from typing import Final
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.forwarding import Entry, ForwardingTable
 from l2tpns_core.dataplane.icmp import fragmentation_needed, host_unreachable, may_answer
-from l2tpns_core.dataplane.intercept import Interceptor
+from l2tpns_core.dataplane.intercept import ENVELOPE, Interceptor
 from l2tpns_core.dataplane.ipv4 import DONT_FRAGMENT, fragment, header_length
 from l2tpns_core.dataplane.mss import clamp_mss
 from l2tpns_core.dataplane.plane import PacketHook, Peer
@@ -23,6 +23,8 @@ SYN: Final = 0x02
 TCP_FLAGS_AT: Final = 33  # behind an IP header without options
 PLAIN_HEADER: Final = 0x45
 IPV4: Final = 4
+COPY_OF_KERNEL: Final = b"\x05"
+"""IP version 0: how the fast path marks copies that it leaves to us (ebpf/l2tp.bpf.c)."""
 LCP_ECHO_REQUEST: Final = b"\xff\x03\xc0\x21\x09"
 
 
@@ -143,6 +145,9 @@ class Downstream:
     def _send_unusual(self, packet: bytes, now: float) -> None:
         """A packet that the loop does not send itself."""
         counters = self._counters
+        if packet[:1] == COPY_OF_KERNEL and len(packet) > ENVELOPE:
+            self._interceptor.forward(packet)
+            return
         if not packet or packet[0] >> 4 != IPV4 or header_length(packet) is None:
             counters.not_ipv4 += 1
             return

@@ -16,6 +16,8 @@ UDP: Final = 17
 PLAIN_HEADER: Final = 0x45
 UDP_PORTS_END: Final = 24
 """Behind an IP header without options."""
+ENVELOPE: Final = 28
+"""IP and UDP headers."""
 SEND_BUFFER: Final = 4 << 20
 MAX_COPY: Final = 65_507
 """The largest payload of a datagram."""
@@ -59,6 +61,26 @@ class Interceptor:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def origin(self, target: Peer) -> Peer | None:
+        """Where copies for a target come from, for those who send some themselves; None when that
+        is not known."""
+        if self._socket is None:
+            return None
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.connect(target)
+                address: str = asking.getsockname()[0]
+        except (OSError, OverflowError):
+            return None
+        return address, int.from_bytes(self._own_port, "big")
+
+    def forward(self, envelope: bytes) -> None:
+        """Send a copy that the kernel has left to user space, with its target in the header."""
+        target = envelope[16:20] + envelope[22:24]
+        if target in self._wire_targets:  # else its intercept has just ended
+            port = int.from_bytes(target[4:], "big")
+            self.copy(envelope[ENVELOPE:], (socket.inet_ntoa(target[:4]), port))
 
     def copy(self, packet: bytes, target: Peer) -> None:
         """Send a copy of a packet."""

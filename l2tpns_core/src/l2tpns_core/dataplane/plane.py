@@ -39,6 +39,9 @@ class SessionRoute:
     """Where a copy of each packet goes."""
     hooked: bool = False
     """A plugin listens to packet_rx or packet_tx: every packet is shown to it."""
+    magic: int = 0
+    """Our LCP Magic-Number once LCP is open: the plane may answer Echo-Requests with it. 0: it may
+    not."""
 
 
 class SessionCounters(NamedTuple):

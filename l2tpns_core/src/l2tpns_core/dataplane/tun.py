@@ -198,6 +198,11 @@ class UserPlane:
         return None if entry is None or entry.sequencer is None else entry.sequencer.counters
 
     @property
+    def interceptor(self) -> Interceptor:
+        """What sends the copies of intercepted sessions."""
+        return self._interceptor
+
+    @property
     def session_count(self) -> int:
         return len(self._table.sessions)
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from l2tpns_core.lab.netns import Namespace, check_tun, veth
+from l2tpns_core.lab.site import chosen_dataplane
 
 HOME: Final = Path("/run/l2tpns")  # in a /run of our own, so that it goes when the demo ends
 STARTUP_CONFIG_FILE: Final = HOME / "startup-config"
@@ -108,6 +109,7 @@ class Place:
         north, south = LAC_ADDRESSES.values()
         veth(self.lac, "eth0", f"{north}/24", self.lns, "lac", f"{LNS_ADDRESS}/24")
         self.lac.add_address("eth0", f"{south}/24")
+        self.lns.finish_packets("lac")
         veth(self.lns, "net", "198.51.100.1/24", self.net, "eth0", f"{HOST_ADDRESS}/24")
         self.net.add_address("eth0", f"{GARDEN_ADDRESS}/24")
         self.net.add_route("default", "198.51.100.1")
@@ -117,8 +119,9 @@ class Place:
         shutil.rmtree(HOME, ignore_errors=True)
         HOME.mkdir(parents=True)
         (HOME / "state").mkdir()
-        loads = "".join(f'load plugin "{name}"\n' for name in self.plugins)
-        STARTUP_CONFIG_FILE.write_text(STARTUP_CONFIG + loads)
+        lines = [f"set dataplane {chosen_dataplane()}\n", 'set bpf_directory ""\n']
+        lines += [f'load plugin "{name}"\n' for name in self.plugins]
+        STARTUP_CONFIG_FILE.write_text(STARTUP_CONFIG + "".join(lines))
         if shutil.which("nft"):  # without it the garden is there, but has no walls
             (HOME / "build-garden").write_text(BUILD_GARDEN)
         (HOME / "ip_pool").write_text(IP_POOL)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from l2tpns_core import __version__
+from l2tpns_core.lab.bench.command import add_parser as add_bench
 from l2tpns_core.lab.demo_command import add_parser as add_demo
 from l2tpns_core.lab.dial_command import add_parser as add_dial
 from l2tpns_core.lab.netns import LabError
@@ -19,6 +20,7 @@ A lab in a box for the LNS.
   dial         a LAC with any number of PPP clients, against this or any other LNS
   radius       a RADIUS server whose users are in a TOML file
   snoop        a receiver for the packets of intercepted subscribers, which writes pcap
+  bench        how fast the LNS forwards here, with tables and graphs
   new-plugin   a plugin to begin with, as a distribution with tests
 
 `l2tpns-lab COMMAND --help` explains each of them with examples."""
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add_parser in (add_demo, add_dial, add_radius, add_snoop, add_new_plugin):
+    for add_parser in (add_demo, add_dial, add_radius, add_snoop, add_bench, add_new_plugin):
         add_parser(commands)
     args = parser.parse_args(argv)
     try:

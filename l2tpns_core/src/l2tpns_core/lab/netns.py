@@ -8,6 +8,7 @@ user namespace of its own (`become_lab_root`). The `ip` command is not needed.
 import contextlib
 import ctypes
 import errno
+import fcntl
 import ipaddress
 import os
 import signal
@@ -31,6 +32,9 @@ PR_SET_PDEATHSIG: Final = 1
 TUN_DEVICE: Final = Path("/dev/net/tun")
 TUNSETIFF: Final = 0x400454CA
 IFF_TUN_NO_PI: Final = 0x1001
+SIOCETHTOOL: Final = 0x8946
+ETHTOOL_STXCSUM: Final = 0x17
+ETHTOOL_STSO: Final = 0x1F
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -197,6 +201,13 @@ class Namespace:
         """Take a link down."""
         self.call(_set_down, link)
 
+    def finish_packets(self, link: str) -> None:
+        """Have packets leave a veth cut to size and with their checksums filled in, as they are on
+        a wire. Whoever reads them out of a tunnel in user space wants them so: the kernel that
+        would finish them on arrival never sees what is in a tunnel that the kernel here wraps."""
+        for command in (ETHTOOL_STXCSUM, ETHTOOL_STSO):
+            self.call(set_offload, link, command, on=False)
+
     def add_address(self, link: str, address: str) -> None:
         """Give a link an address, written `10.0.0.1/24`."""
         self.call(_add_address, link, address)
@@ -249,6 +260,15 @@ def _set_up(link: str) -> None:
 def _set_down(link: str) -> None:
     with IPRoute() as route:
         route.link("set", index=_index(route, link), state="down")
+
+
+def set_offload(link: str, command: int, *, on: bool) -> None:
+    """Switch an offload of a link in the calling thread's namespace, as `ethtool -K` does; the
+    command is one of ETHTOOL_S*. Raises OSError."""
+    value = ctypes.create_string_buffer(struct.pack("=II", command, int(on)))
+    request = struct.pack("=16sQ16x", link.encode(), ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        fcntl.ioctl(asking, SIOCETHTOOL, request)
 
 
 def _add_address(link: str, address: str) -> None:

@@ -4,6 +4,7 @@ lac 192.0.2.2 ---- 192.0.2.1 lns 198.51.100.1 ---- 198.51.100.2 net
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,8 +23,15 @@ LNS_ADDRESS = "192.0.2.1"
 LAC_ADDRESS = "192.0.2.2"
 HOST_ADDRESS = "198.51.100.2"
 SECRET = "site-secret"
+DATAPLANE_VARIABLE = "L2TPNS_TEST_DATAPLANE"
+"""Names the plane of daemons that are started here where the caller names none."""
 READY_S = 20.0
 STOP_S = 60.0
+
+
+def chosen_dataplane() -> str:
+    """The directive `dataplane` of daemons that are started for tests."""
+    return os.environ.get(DATAPLANE_VARIABLE, "auto")
 
 
 class Site:
@@ -57,6 +65,7 @@ class Site:
             "send_garp": "no",
             "cli_socket": self.cli_socket,
             "state_dir": directory,
+            "dataplane": chosen_dataplane(),
             "bpf_directory": "",
             "debug": 1,
             **directives,
@@ -70,6 +79,7 @@ class Site:
             self.net = stack.enter_context(Namespace("net"))
             check_tun(self.lns)
             veth(self.lac, "eth0", f"{LAC_ADDRESS}/24", self.lns, "lac", f"{LNS_ADDRESS}/24")
+            self.lns.finish_packets("lac")
             veth(self.lns, "net", "198.51.100.1/24", self.net, "eth0", f"{HOST_ADDRESS}/24")
             self.net.add_route("default", "198.51.100.1")
             self.lns.forward()

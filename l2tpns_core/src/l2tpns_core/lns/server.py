@@ -35,6 +35,8 @@ from l2tpns_core.lns.state import KernelRoutes, LnsCounters, TunnelEntry
 from l2tpns_core.lns.tables import SessionTable
 from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
 from l2tpns_core.plugins.manager import PluginManager
+from l2tpns_core.ppp.automaton import State
+from l2tpns_core.ppp.link import Link
 from l2tpns_core.radius.model import AccessReply, AccessRequest, Authenticator, PapCredentials
 from l2tpns_core.session import Ending, Session, SessionState, TerminateCause, session_key
 from l2tpns_core.timers import Timer, TimerQueue
@@ -430,6 +432,7 @@ class Lns:
                 throttle_out=session.throttle_out,
                 snoop=_snoop_target(session),
                 hooked=self.plugins.listens("packet_rx") or self.plugins.listens("packet_tx"),
+                magic=_magic(link),
             )
         )
 
@@ -513,6 +516,11 @@ def _forget_plugin_data(left: tuple[Session, str, object], now: float) -> None:
     data = session.plugin_data
     if data is not None and data.get(plugin) is value:
         data.pop(plugin, None)
+
+
+def _magic(link: Link | None) -> int:
+    """What the plane may answer LCP Echo-Requests with."""
+    return link.magic if link is not None and link.lcp_state is State.OPENED else 0
 
 
 def _snoop_target(session: Session) -> Peer | None:

@@ -1,4 +1,4 @@
-"""What `show dataplane` tells: which plane forwards and why, and what the kernel's part has done."""
+"""What `show dataplane` tells: which plane forwards and why, and what the kernel has done."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

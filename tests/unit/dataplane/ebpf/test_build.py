@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from l2tpns_core.dataplane.ebpf import layout
-from l2tpns_core.dataplane.ebpf.build import CLANG, OBJECT, SOURCE, build
+from l2tpns_core.dataplane.ebpf.build import CLANG, HEADER, OBJECT, build
 
 TOOLS = ("clang", "llvm-strip")
 
@@ -34,7 +34,7 @@ def test_the_object_holds_no_paths_and_no_debug_sections() -> None:
 
 
 def test_outcomes_have_the_names_of_the_source() -> None:
-    body = re.search(r"enum outcome \{(.*?)\}", SOURCE.read_text(), re.DOTALL)
+    body = re.search(r"enum outcome \{(.*?)\}", HEADER.read_text(), re.DOTALL)
     assert body is not None
     names = [name.strip().lower() for name in body[1].split(",")][:-1]
     shortened = [re.sub("_(punt|drop)_", "_", name) for name in layout.OUTCOMES]
@@ -47,7 +47,7 @@ def test_outcomes_have_the_names_of_the_source() -> None:
     "name", ["BURST_NS", "RATE_SHIFT", "PUNT", "ADDRESS_CONTROL", "HAS_NETWORKS"]
 )
 def test_constants_are_those_of_the_source(name: str) -> None:
-    found = re.search(rf"#define {name} (\d+)", SOURCE.read_text())
+    found = re.search(rf"#define {name} (\d+)", HEADER.read_text())
     assert found is not None
     assert int(found[1]) == getattr(layout, name)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 SOURCE: Final = HERE / "l2tp.bpf.c"
+HEADER: Final = HERE / "l2tp.bpf.h"
 OBJECT: Final = HERE / "l2tp.bpf.o"
 CLANG: Final = 14
 """The version that made the object; others make other bytes of the same source."""

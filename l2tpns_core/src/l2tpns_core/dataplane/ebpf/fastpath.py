@@ -4,6 +4,7 @@ Everything here is synchronous and short: a session is installed with two system
 microseconds, and its counters are read from memory. Nothing waits for packets.
 """
 
+import secrets
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from l2tpns_core.dataplane.ebpf.attach import (
     leftovers,
     release,
 )
+from l2tpns_core.dataplane.ebpf.intercepts import Origin
 from l2tpns_core.dataplane.ebpf.libbpf import unpin_link
 from l2tpns_core.dataplane.ebpf.loader import Loaded, load, remove_pins
 from l2tpns_core.dataplane.ebpf.maps import Map, PerCpuArray, possible_cpus
@@ -28,7 +30,13 @@ from l2tpns_core.dataplane.plane import SessionCounters, SessionRoute
 
 MAX_SESSIONS: Final = 65535
 MAX_NETWORKS: Final = 8192
+MAX_INTERCEPTS: Final = 1024
+FEWEST_BLOCKS: Final = 64
+SESSIONS_PER_BLOCK: Final = 64
+"""A quarter of what fits: so much may the addresses of sessions be scattered before some of them
+need the slower map."""
 COUNTERS_BATCH: Final = 512
+COOKIES: Final = 0xFFFFFFFF
 ONLY_ENTRY: Final = bytes(4)
 
 
@@ -39,6 +47,8 @@ class FastPathOptions:
     max_sessions: int = MAX_SESSIONS
     max_networks: int = MAX_NETWORKS
     """Framed-Routes of all sessions; one too many leaves its session to user space."""
+    max_intercepts: int = MAX_INTERCEPTS
+    """Sessions whose packets the kernel copies; user space does it for more."""
     l2tp_port: int = 1701
     local: str = ""
     """The address that packets to LACs come from where a route names none."""
@@ -97,20 +107,25 @@ class FastPath:
         self._attached: dict[int, Attachment] = {}
         self._tun: Attachment | None = None
         self._closed = False
+        self._cookie = secrets.randbelow(COOKIES) + 1
         if loaded.adopted:
             self._table.adopt()
 
     @classmethod
     def open(cls, options: FastPathOptions) -> Self:
         """Load the programs; adopt the sessions that are pinned."""
-        sessions = max(1, options.max_sessions)
+        sessions = max(1, min(options.max_sessions, MAX_SESSIONS))
+        blocks = min(sessions, max(FEWEST_BLOCKS, sessions // SESSIONS_PER_BLOCK))
         entries = {
-            "keys": sessions,
+            "directory": blocks,
+            "blocks": blocks,
             "addresses": sessions,
             "networks": max(1, options.max_networks),
-            "sessions": sessions,
-            "buckets": sessions,
-            "counters": sessions * possible_cpus(),
+            "intercepts": max(1, options.max_intercepts),
+            "targets": max(1, options.max_intercepts),
+            "sessions": sessions + 1,
+            "buckets": sessions + 1,
+            "counters": (sessions + 1) * possible_cpus(),
         }
         return cls(load(entries, options.pins), options)
 
@@ -119,7 +134,9 @@ class FastPath:
     def attach_tun(self, ifindex: int) -> None:
         """Put upward packets into a TUN device, and take downward ones from it."""
         port = struct.pack(">H", self.options.l2tp_port)
-        settings = layout.SETTINGS.pack(ifindex, possible_cpus(), port, layout.LAYOUT, 0)
+        settings = layout.SETTINGS.pack(
+            ifindex, self._table.size + 1, port, layout.LAYOUT, self._cookie
+        )
         self._settings.update(ONLY_ENTRY, settings)
         if self._tun is not None and self._tun.ifindex != ifindex:
             detach(self._tun, self.options.pins)
@@ -150,6 +167,16 @@ class FastPath:
 
     # Sessions
 
+    @property
+    def copies_from(self) -> Origin:
+        """Says where the copies of intercepted sessions come from; without it the kernel copies
+        none, and these sessions go through user space."""
+        return self._table.copies_from
+
+    @copies_from.setter
+    def copies_from(self, origin: Origin) -> None:
+        self._table.copies_from = origin
+
     def install(self, route: SessionRoute, hop: NextHop = ASK) -> None:
         """Add a session or replace what is known of it; its counters go on."""
         self._table.install_many(((route, hop),))
@@ -178,10 +205,10 @@ class FastPath:
         slot = self._table.slots.get(key)
         return NEVER if slot is None else self._table.read(slot)
 
-    def throttled(self, key: int) -> int:
-        """Packets of a session that its throttle dropped."""
+    def throttled(self, key: int) -> tuple[int, int]:
+        """Packets of a session that its throttle dropped: from and to the subscriber."""
         slot = self._table.slots.get(key)
-        return 0 if slot is None else self._table.throttled(slot)
+        return (0, 0) if slot is None else self._table.throttled(slot)
 
     def counters_of_all(self, batch: int = COUNTERS_BATCH) -> Iterator[dict[int, SessionCounters]]:
         """The counters of all sessions, so many at a time: a loop may do other work between."""

@@ -12,9 +12,9 @@
  * from the TUN device; both are the user-space plane, which knows all cases. What is dropped here,
  * that plane would drop as well, for the same reason and under the same name.
  *
- * User space writes sessions and the maps that lead to them; the programs write counters and
- * buckets, which user space resets when a slot gets a new session. layout.py knows the layouts, and a
- * test compares them. */
+ * Packets of intercepted sessions are copied when they are known to pass: a clone, marked with the
+ * cookie of the settings, goes to the egress of the TUN device, where l2tp_down recognises it and
+ * sends it to who is entitled to it. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -24,6 +24,7 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "l2tp.bpf.h"
 
 #define AF_INET 2
 #define DEFAULT_TTL 64
@@ -43,6 +44,7 @@
 
 #define PPP_ADDRESS_CONTROL 0xff03
 #define PPP_IPV4 0x0021
+#define PPP_LCP 0xc021
 #define PPP_LONG 4 /* FF 03 00 21 */
 #define PPP_SHORT 2 /* 00 21: address and control field left out (RFC 1661 section 6.6) */
 
@@ -50,172 +52,16 @@
 /* The most that l2tp_up looks at: with the L bit, a long PPP header and the inner IP header. */
 #define HEADERS (ETH_HLEN + OUTER + LONG_HEADER + PPP_LONG + sizeof(struct iphdr))
 
+#define ECHO_REQUEST 9
+#define ECHO_REPLY 10
+
 #define END_OF_OPTIONS 0
 #define NO_OPERATION 1
 #define MSS_OPTION 2
 #define MSS_OPTION_LENGTH 4
 #define MAX_TCP_OPTIONS 40
 
-/* Flags of a session. */
-#define PUNT 1           /* every packet goes through user space, both ways */
-#define ADDRESS_CONTROL 2 /* downwards PPP has FF 03 */
-#define HAS_NETWORKS 4   /* it has Framed-Routes: see the map of that name */
-
-/* A throttled session may send this much ahead of its rate: more than the 200 ms for which TCP is
- * silent when a whole window was lost, or its credit would run over each time. */
-#define BURST_NS 250000000ULL
-#define RATE_SHIFT 10
-#define TRIES 4
-
-struct settings {
-	__u32 tun_ifindex;
-	__u32 cpus;      /* possible CPUs: the stride of `counters` */
-	__be16 l2tp_port;
-	__u16 layout;    /* of these maps: LAYOUT of layout.py */
-	__u32 unused;
-};
-
-/* One session, written by user space. Addresses are in network order. */
-struct session {
-	__u32 key;       /* our tunnel id << 16 | our session id; 0 while the slot is not valid */
-	__be32 address;  /* the subscriber's; 0 while its network is down */
-	__be32 peer;     /* the LAC */
-	__be32 local;    /* ours, that the LAC talks to */
-	__be16 peer_port;
-	__be16 peer_tunnel_id;
-	__be16 peer_session_id;
-	__u16 mru;
-	__u16 clamp_mss; /* largest TCP MSS that passes; 0 for any */
-	__u16 flags;
-	__u32 ifindex;   /* to the LAC; 0 to ask the routing table for every packet */
-	__u64 cost_in;   /* nanoseconds per octet << RATE_SHIFT; 0 for no throttle */
-	__u64 cost_out;
-	__be32 gateway;  /* next hop to the LAC, which may be the LAC; 0 to ask the routing table */
-	__u32 unused[3];
-};
-
-/* The two token buckets of a session, as the times at which they will be full again. */
-struct bucket {
-	__u64 full_in;
-	__u64 full_out;
-};
-
-/* What one CPU saw of a session; a cache line. Times are CLOCK_MONOTONIC nanoseconds. */
-struct counters {
-	__u64 packets_in;
-	__u64 octets_in;
-	__u64 packets_out;
-	__u64 octets_out;
-	__u64 heard;     /* last message of any kind from the LAC */
-	__u64 data_in;   /* last packet forwarded upwards */
-	__u64 data_out;
-	__u64 throttled; /* packets dropped, both ways */
-};
-
-/* What became of packets, for `statistics`; layout.py has the names. */
-enum outcome {
-	UP_FORWARDED,
-	UP_CONTROL,
-	UP_HEADER,
-	UP_FRAGMENT,
-	UP_SUPER_PACKET,
-	UP_UNKNOWN_SESSION,
-	UP_OTHER_ADDRESS,
-	UP_NOT_IPV4,
-	UP_NETWORK_DOWN,
-	UP_FLAGGED,
-	UP_IP_OPTIONS,
-	UP_SOURCE_UNSURE,
-	UP_WRONG_PEER,
-	UP_PACKET_ERROR,
-	UP_SPOOFED,
-	UP_THROTTLED,
-	UP_FAILED,
-	DOWN_FORWARDED,
-	DOWN_NOT_PLAIN,
-	DOWN_NO_SESSION,
-	DOWN_FLAGGED,
-	DOWN_TOO_BIG,
-	DOWN_SUPER_PACKET,
-	DOWN_LINK_MTU,
-	DOWN_NO_ROUTE,
-	DOWN_THROTTLED,
-	DOWN_FAILED,
-	MSS_CLAMPED,
-	UP_OCTETS,
-	DOWN_OCTETS,
-	OUTCOMES
-};
-
-struct network {
-	__u32 prefix_length;
-	__be32 address;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct settings);
-} settings SEC(".maps");
-
-/* Slot by session key. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} keys SEC(".maps");
-
-/* Slot by subscriber's address. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, __be32);
-	__type(value, __u32);
-} addresses SEC(".maps");
-
-/* Slot by Framed-Route. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct network);
-	__type(value, __u32);
-} networks SEC(".maps");
-
-/* User space maps the following arrays into its memory: it reads and writes without system calls. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct session);
-} sessions SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct bucket);
-} buckets SEC(".maps");
-
-/* By slot * settings.cpus + cpu, so that no CPU writes where another does. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, OUTCOMES);
-	__type(key, __u32);
-	__type(value, __u64);
-} statistics SEC(".maps");
+#define TRIES 4 /* to charge a bucket that other CPUs charge as well */
 
 static __always_inline int counted(__u32 outcome, int verdict)
 {
@@ -226,12 +72,12 @@ static __always_inline int counted(__u32 outcome, int verdict)
 	return verdict;
 }
 
-static __always_inline void add(__u32 outcome, __u32 octets)
+static __always_inline void add(__u32 outcome, __u32 amount)
 {
 	__u64 *sum = bpf_map_lookup_elem(&statistics, &outcome);
 
 	if (sum)
-		*sum += octets;
+		*sum += amount;
 }
 
 /* To the next program of the interface, if there is one, and then the usual way. */
@@ -254,9 +100,12 @@ static __always_inline struct settings *get_settings(void)
 
 static __always_inline struct counters *counters_of(__u32 slot, const struct settings *set)
 {
-	__u32 index = slot * set->cpus + bpf_get_smp_processor_id();
+	__u32 index = bpf_get_smp_processor_id() * set->sessions + slot;
+	struct counters *count = bpf_map_lookup_elem(&counters, &index);
 
-	return bpf_map_lookup_elem(&counters, &index);
+	if (count) /* is fetched while the session still is: with many, neither is in the cache */
+		*(volatile __u64 *)&count->heard;
+	return count;
 }
 
 /* Whether a packet must go because its session is over its rate. The bucket is not a level but the
@@ -280,8 +129,8 @@ static __always_inline int over_rate(__u64 *full, __u64 cost, __u32 octets)
 }
 
 /* Lower the MSS option of a TCP SYN to `limit`. `ip_at` is where the IP header (without options)
- * begins. 0 when that is done or not needed. Not static, so that the verifier checks it once, and not
- * again for each way that leads here. */
+ * begins. 0 when that is done or not needed. Not static, so that the verifier checks it once, and
+ * not again for each way that leads here. */
 __noinline int clamp_mss(struct __sk_buff *skb, __u32 ip_at, __u32 limit)
 {
 	__u32 tcp_at = ip_at + sizeof(struct iphdr);
@@ -299,7 +148,8 @@ __noinline int clamp_mss(struct __sk_buff *skb, __u32 ip_at, __u32 limit)
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_TCP_OPTIONS; i++) {
 		/* Nothing that is shorter can be the option or have it behind it. */
-		if (at + sizeof(option) > end || bpf_skb_load_bytes(skb, at, option, sizeof(option)))
+		if (at + sizeof(option) > end ||
+		    bpf_skb_load_bytes(skb, at, option, sizeof(option)))
 			return 0;
 		if (option[0] == END_OF_OPTIONS)
 			return 0;
@@ -342,8 +192,43 @@ static __always_inline int network_owner(__be32 address, __u32 *slot)
 	return 1;
 }
 
-/* Whether the checksum of an IP header without options is wrong. */
-static __always_inline int damaged(const struct iphdr *ip)
+static __always_inline struct session *session_of_key(__u32 key, __u32 *slot)
+{
+	__u32 zero = 0;
+	struct slots_of_ids *ids = bpf_map_lookup_elem(&slots, &zero);
+	struct session *session;
+
+	*slot = ids ? ids->slot[key & 0xffff] : 0;
+	session = bpf_map_lookup_elem(&sessions, slot);
+	return session && session->key == key ? session : 0;
+}
+
+/* Who a packet is for. The session may be one that is not valid just now. */
+static __always_inline struct session *session_of_address(__be32 address, __u32 *slot)
+{
+	__be32 prefix = address & bpf_htonl(0xffffff00);
+	__u32 *found = bpf_map_lookup_elem(&directory, &prefix);
+	struct session *session;
+	struct block *block;
+
+	if (found) {
+		block = bpf_map_lookup_elem(&blocks, found);
+		*slot = block ? block->slot[bpf_ntohl(address) & 0xff] : 0;
+		session = bpf_map_lookup_elem(&sessions, slot);
+		if (session && session->address == address)
+			return session;
+	}
+	found = bpf_map_lookup_elem(&addresses, &address);
+	if (found)
+		*slot = *found;
+	else if (!network_owner(address, slot))
+		return 0;
+	session = bpf_map_lookup_elem(&sessions, slot);
+	return session && (!found || session->address == address) ? session : 0;
+}
+
+/* The sum of the words of an IP header without options: 0xffff when its checksum is right. */
+static __always_inline __u16 sum_of(const struct iphdr *ip)
 {
 	const __u16 *words = (const void *)ip;
 	__u32 sum = 0;
@@ -351,7 +236,111 @@ static __always_inline int damaged(const struct iphdr *ip)
 	for (int i = 0; i < (int)(sizeof(*ip) / 2); i++)
 		sum += words[i];
 	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)(sum + (sum >> 16)) != 0xffff;
+	return sum + (sum >> 16);
+}
+
+/* Send a copy of a packet on its way: to l2tp_down, which sees the mark. */
+static __always_inline void copy(struct __sk_buff *skb, const struct settings *set, __u32 slot)
+{
+	__u32 mark = skb->mark, word = skb->cb[0];
+
+	skb->mark = set->cookie;
+	skb->cb[0] = slot;
+	if (bpf_clone_redirect(skb, set->tun_ifindex, 0))
+		counted(SNOOP_FAILURES, 0);
+	skb->mark = mark;
+	skb->cb[0] = word;
+}
+
+/* What goes before a packet to a subscriber. */
+struct envelope {
+	struct iphdr ip;
+	struct udphdr udp;
+	__be16 flags;
+	__be16 tunnel_id;
+	__be16 session_id;
+	__be16 ppp[2];
+} __attribute__((packed));
+
+#define LONG_ENVELOPE sizeof(struct envelope)
+#define SHORT_ENVELOPE (LONG_ENVELOPE - PPP_LONG + PPP_SHORT)
+
+static __always_inline void fill_outer(struct iphdr *ip, struct udphdr *udp, __be32 source,
+				       __be32 destination, __u32 length)
+{
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->tot_len = bpf_htons(length);
+	ip->id = bpf_get_prandom_u32(); /* DF is clear: a router on the way may fragment */
+	ip->ttl = DEFAULT_TTL;
+	ip->protocol = IPPROTO_UDP;
+	ip->saddr = source;
+	ip->daddr = destination;
+	ip->check = ~sum_of(ip);
+	udp->len = bpf_htons(length - sizeof(*ip));
+	udp->check = 0; /* none (RFC 2661 section 8.1 allows it): the packet has its own */
+}
+
+static __always_inline void fill(struct envelope *out, const struct session *session,
+				 const struct settings *set, __u32 length)
+{
+	fill_outer((void *)&out->ip, (void *)&out->udp, session->local, session->peer, length);
+	out->udp.source = set->l2tp_port;
+	out->udp.dest = session->peer_port;
+	out->flags = bpf_htons(VERSION);
+	out->tunnel_id = session->peer_tunnel_id;
+	out->session_id = session->peer_session_id;
+	if (session->flags & ADDRESS_CONTROL) {
+		out->ppp[0] = bpf_htons(PPP_ADDRESS_CONTROL);
+		out->ppp[1] = bpf_htons(PPP_IPV4);
+	} else {
+		out->ppp[0] = bpf_htons(PPP_IPV4);
+	}
+}
+
+/* An LCP packet with a Magic-Number (RFC 1661 section 5.8). */
+struct lcp {
+	__u8 code;
+	__u8 identifier;
+	__be16 length;
+	__be32 magic;
+};
+
+/* Answer an Echo-Request of the subscriber, so that the line lives however busy user space is.
+ * Everything up to and with the PPP header, `strip` octets, is replaced by what we send. What has
+ * our own Magic-Number is a loop, which is user space's business. */
+static __always_inline int answer_echo(struct __sk_buff *skb, const struct settings *set,
+				       const struct session *session, struct lcp *lcp, __u32 strip,
+				       __u32 room)
+{
+	__u32 length = bpf_ntohs(lcp->length), kept = length;
+	struct envelope out = {};
+	struct ethhdr was, eth;
+
+	if (lcp->code != ECHO_REQUEST || length < sizeof(*lcp) || length > room ||
+	    length > session->mru || lcp->magic == session->magic)
+		return punt(UP_NOT_IPV4);
+	fill(&out, session, set, LONG_ENVELOPE + length);
+	out.ppp[0] = bpf_htons(PPP_ADDRESS_CONTROL);
+	out.ppp[1] = bpf_htons(PPP_LCP);
+	lcp->code = ECHO_REPLY;
+	lcp->magic = session->magic;
+	if (kept < sizeof(struct iphdr)) /* the kernel strips no more than leaves room for one */
+		kept = sizeof(struct iphdr);
+	if (bpf_skb_load_bytes(skb, 0, &was, sizeof(was)) ||
+	    bpf_skb_change_tail(skb, ETH_HLEN + strip + kept, 0) ||
+	    bpf_skb_adjust_room(skb, -(__s32)strip, BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_adjust_room(skb, LONG_ENVELOPE, BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_change_tail(skb, ETH_HLEN + LONG_ENVELOPE + length, 0))
+		return drop(UP_FAILED);
+	__builtin_memcpy(eth.h_dest, was.h_source, ETH_ALEN);
+	__builtin_memcpy(eth.h_source, was.h_dest, ETH_ALEN);
+	eth.h_proto = was.h_proto;
+	if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN, &out, LONG_ENVELOPE, 0) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + LONG_ENVELOPE, lcp, sizeof(*lcp), 0))
+		return drop(UP_FAILED);
+	return counted(UP_ECHO, bpf_redirect(skb->ifindex, 0));
 }
 
 SEC("tc")
@@ -365,8 +354,9 @@ int l2tp_up(struct __sk_buff *skb)
 	struct ethhdr *eth;
 	struct iphdr *outer, *inner;
 	struct udphdr *udp;
+	struct lcp lcp;
 	__be16 *words;
-	__u32 key, *slot, strip, room, total, owner;
+	__u32 key, slot, strip, room, total, owner;
 	__u16 flags, datagram;
 	int syn = 0;
 
@@ -383,8 +373,8 @@ int l2tp_up(struct __sk_buff *skb)
 	if ((void *)words + SHORT_HEADER + PPP_SHORT > end)
 		return TC_ACT_UNSPEC;
 
-	/* The envelope: a datagram to our L2TP port. Options, fragments and damaged headers are left to
-	 * the kernel. The UDP checksum is not looked at: the packet within has its own. */
+	/* The envelope: a datagram to our L2TP port. Options, fragments and damaged headers are
+	 * left to the kernel. The UDP checksum is not looked at: the packet within has its own. */
 	if (outer->protocol != IPPROTO_UDP || *(__u8 *)outer != PLAIN_HEADER ||
 	    udp->dest != set->l2tp_port || skb->pkt_type != 0)
 		return TC_ACT_UNSPEC;
@@ -393,7 +383,7 @@ int l2tp_up(struct __sk_buff *skb)
 	datagram = bpf_ntohs(udp->len);
 	if (datagram < sizeof(*udp) + LONG_HEADER ||
 	    datagram + sizeof(*outer) > bpf_ntohs(outer->tot_len) ||
-	    bpf_ntohs(outer->tot_len) + ETH_HLEN > skb->len || damaged(outer))
+	    bpf_ntohs(outer->tot_len) + ETH_HLEN > skb->len || sum_of(outer) != 0xffff)
 		return punt(UP_HEADER);
 
 	/* The L2TP header: a data message, with or without a length. */
@@ -422,11 +412,9 @@ int l2tp_up(struct __sk_buff *skb)
 		return punt(UP_SUPER_PACKET);
 
 	key = (__u32)bpf_ntohs(words[1]) << 16 | bpf_ntohs(words[2]);
-	slot = bpf_map_lookup_elem(&keys, &key);
-	if (!slot)
-		return punt(UP_UNKNOWN_SESSION);
-	session = bpf_map_lookup_elem(&sessions, slot);
-	if (!session || session->key != key)
+	session = session_of_key(key, &slot);
+	count = counters_of(slot, set);
+	if (!session || !count)
 		return punt(UP_UNKNOWN_SESSION);
 	if (outer->daddr != session->local)
 		return punt(UP_OTHER_ADDRESS);
@@ -434,9 +422,6 @@ int l2tp_up(struct __sk_buff *skb)
 		return punt(UP_FLAGGED);
 	if (outer->saddr != session->peer)
 		return drop(UP_WRONG_PEER);
-	count = counters_of(*slot, set);
-	if (!count)
-		return drop(UP_FAILED);
 	count->heard = bpf_ktime_get_coarse_ns();
 
 	/* The PPP header. */
@@ -450,6 +435,11 @@ int l2tp_up(struct __sk_buff *skb)
 		room -= PPP_SHORT;
 	} else {
 		return punt(UP_NOT_IPV4);
+	}
+	if (words[0] == bpf_htons(PPP_LCP) && session->flags & ECHO &&
+	    (void *)(words + 1) + sizeof(lcp) <= end) {
+		__builtin_memcpy(&lcp, words + 1, sizeof(lcp));
+		return answer_echo(skb, set, session, &lcp, strip, room);
 	}
 	if (words[0] != bpf_htons(PPP_IPV4))
 		return punt(UP_NOT_IPV4);
@@ -475,13 +465,13 @@ int l2tp_up(struct __sk_buff *skb)
 			return drop(UP_SPOOFED);
 		if (!network_owner(inner->saddr, &owner))
 			return drop(UP_SPOOFED);
-		if (owner != *slot) /* a network within another's: user space compares them all */
+		if (owner != slot) /* a network within another's: user space compares them all */
 			return punt(UP_SOURCE_UNSURE);
 	}
 	if (session->cost_in) {
-		bucket = bpf_map_lookup_elem(&buckets, slot);
+		bucket = bpf_map_lookup_elem(&buckets, &slot);
 		if (bucket && over_rate(&bucket->full_in, session->cost_in, total)) {
-			count->throttled++;
+			count->throttled_in++;
 			return drop(UP_THROTTLED);
 		}
 	}
@@ -497,6 +487,8 @@ int l2tp_up(struct __sk_buff *skb)
 	 * the inner one for done. */
 	if (syn && clamp_mss(skb, ETH_HLEN, session->clamp_mss))
 		return drop(UP_FAILED);
+	if (session->flags & SNOOPED)
+		copy(skb, set, slot);
 	bpf_set_hash_invalid(skb); /* that was the tunnel's; flows are told apart by the packet */
 	count->packets_in++;
 	count->octets_in += total;
@@ -505,74 +497,35 @@ int l2tp_up(struct __sk_buff *skb)
 	return counted(UP_FORWARDED, bpf_redirect(set->tun_ifindex, BPF_F_INGRESS));
 }
 
-/* What goes before a packet to a subscriber. */
-struct envelope {
-	struct iphdr ip;
-	struct udphdr udp;
-	__be16 flags;
-	__be16 tunnel_id;
-	__be16 session_id;
-	__be16 ppp[2];
-} __attribute__((packed));
-
-#define LONG_ENVELOPE sizeof(struct envelope)
-#define SHORT_ENVELOPE (LONG_ENVELOPE - PPP_LONG + PPP_SHORT)
-
-static __always_inline void fill(struct envelope *out, const struct session *session,
-				 const struct settings *set, __u32 length)
-{
-	__u32 sum;
-
-	out->ip.version = 4;
-	out->ip.ihl = 5;
-	out->ip.tot_len = bpf_htons(length);
-	out->ip.id = bpf_get_prandom_u32(); /* DF is clear: a router on the way may fragment */
-	out->ip.ttl = DEFAULT_TTL;
-	out->ip.protocol = IPPROTO_UDP;
-	out->ip.saddr = session->local;
-	out->ip.daddr = session->peer;
-	sum = bpf_csum_diff(0, 0, (void *)out, sizeof(out->ip), 0);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	out->ip.check = ~sum;
-	out->udp.source = set->l2tp_port;
-	out->udp.dest = session->peer_port;
-	out->udp.len = bpf_htons(length - sizeof(out->ip));
-	out->udp.check = 0; /* none (RFC 2661 section 8.1 allows it): the packet has its own */
-	out->flags = bpf_htons(VERSION);
-	out->tunnel_id = session->peer_tunnel_id;
-	out->session_id = session->peer_session_id;
-	if (session->flags & ADDRESS_CONTROL) {
-		out->ppp[0] = bpf_htons(PPP_ADDRESS_CONTROL);
-		out->ppp[1] = bpf_htons(PPP_IPV4);
-	} else {
-		out->ppp[0] = bpf_htons(PPP_IPV4);
-	}
-}
-
-/* Put the envelope around the packet. The flags tell the kernel how to cut a TCP super-packet
- * later: each segment gets all of it. No L2TP length field for that reason: it would be the same in all.
- * Both calls are spelled out since the verifier wants lengths that are constant. */
-static __always_inline int wrap(struct __sk_buff *skb, const struct envelope *out, int is_long)
+/* Make room for an envelope. The flags tell the kernel how to cut a TCP super-packet later: each
+ * segment gets all of it. A packet that is no super-packet does without them: the kernel refuses
+ * them when its last tunnel left its mark, as that of a LAC on this host does. */
+static __always_inline int make_room(struct __sk_buff *skb, __u32 length)
 {
 	const __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 |
-			    BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+			    BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(length - OUTER);
 
+	if (!bpf_skb_adjust_room(skb, length, BPF_ADJ_ROOM_MAC, flags))
+		return 0;
+	return skb->gso_size ||
+	       bpf_skb_adjust_room(skb, length, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+}
+
+/* Put the envelope around the packet. It has no L2TP length field, since that would be the same in
+ * all segments. Both calls are spelled out: the verifier wants lengths that are constant. */
+static __always_inline int wrap(struct __sk_buff *skb, const struct envelope *out, int is_long)
+{
 	if (is_long) {
-		if (bpf_skb_adjust_room(skb, LONG_ENVELOPE, BPF_ADJ_ROOM_MAC,
-					flags | BPF_F_ADJ_ROOM_ENCAP_L2(LONG_ENVELOPE - OUTER)))
-			return -1;
-		if (bpf_skb_store_bytes(skb, 0, out, LONG_ENVELOPE, 0))
+		if (make_room(skb, LONG_ENVELOPE) ||
+		    bpf_skb_store_bytes(skb, 0, out, LONG_ENVELOPE, 0))
 			return -1;
 	} else {
-		if (bpf_skb_adjust_room(skb, SHORT_ENVELOPE, BPF_ADJ_ROOM_MAC,
-					flags | BPF_F_ADJ_ROOM_ENCAP_L2(SHORT_ENVELOPE - OUTER)))
-			return -1;
-		if (bpf_skb_store_bytes(skb, 0, out, SHORT_ENVELOPE, 0))
+		if (make_room(skb, SHORT_ENVELOPE) ||
+		    bpf_skb_store_bytes(skb, 0, out, SHORT_ENVELOPE, 0))
 			return -1;
 	}
-	/* bpf_redirect_neigh() drops a packet of a device without MAC addresses that has no room for
-	 * one. */
+	/* bpf_redirect_neigh() drops a packet of a device without MAC addresses that has no room
+	 * for one. */
 	return bpf_skb_change_head(skb, ETH_HLEN, 0);
 }
 
@@ -581,17 +534,20 @@ struct hop {
 	__be32 gateway;
 };
 
-/* The way to the LAC; without an interface where there is none. */
-static __always_inline void find_hop(struct __sk_buff *skb, const struct session *session,
-				     struct hop *hop)
+/* The way to a host; without an interface where there is none. With a length, there is none either
+ * for packets that do not fit. */
+static __always_inline void find_hop(struct __sk_buff *skb, __be32 source, __be32 destination,
+				     __u32 length, struct hop *hop)
 {
 	struct bpf_fib_lookup route = {};
 	long found;
 
+	hop->ifindex = 0;
 	route.family = AF_INET;
 	route.l4_protocol = IPPROTO_UDP;
-	route.ipv4_src = session->local;
-	route.ipv4_dst = session->peer;
+	route.tot_len = length;
+	route.ipv4_src = source;
+	route.ipv4_dst = destination;
 	route.ifindex = skb->ifindex;
 	found = bpf_fib_lookup(skb, &route, sizeof(route), 0);
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -610,6 +566,92 @@ static __always_inline int send(const struct hop *hop)
 	return bpf_redirect_neigh(hop->ifindex, &neighbour, sizeof(neighbour), 0);
 }
 
+/* What becomes of a packet behind this program, where super-packets of TCP are cut. */
+struct pieces {
+	__u32 count;
+	__u32 largest;
+	__u32 octets;
+};
+
+static __always_inline int measure(struct __sk_buff *skb, const struct iphdr *ip,
+				   struct pieces *pieces)
+{
+	__u32 headers = sizeof(*ip), size = skb->len;
+	struct tcphdr tcp;
+
+	pieces->count = 1;
+	pieces->largest = pieces->octets = size;
+	if (!skb->gso_size)
+		return 0;
+	if (ip->protocol != IPPROTO_TCP ||
+	    bpf_skb_load_bytes(skb, sizeof(*ip), &tcp, sizeof(tcp)))
+		return -1;
+	headers += tcp.doff * 4;
+	if (size <= headers)
+		return -1;
+	pieces->count = (size - headers + skb->gso_size - 1) / skb->gso_size;
+	if (pieces->count > 1)
+		pieces->largest = headers + skb->gso_size;
+	pieces->octets += (pieces->count - 1) * headers;
+	return 0;
+}
+
+/* Whether a packet is a copy on its way to a target, who then is a subscriber: copies of copies
+ * would have no end. */
+static __always_inline int is_own_copy(struct __sk_buff *skb, const struct iphdr *ip, __u32 slot)
+{
+	struct intercept *to = bpf_map_lookup_elem(&intercepts, &slot);
+	struct target target = { .address = ip->daddr };
+	struct udphdr udp;
+
+	if (!to || ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(OFFSET) ||
+	    bpf_skb_load_bytes(skb, sizeof(*ip), &udp, sizeof(udp)) ||
+	    udp.source != to->source_port)
+		return 0;
+	target.port = udp.dest;
+	return bpf_map_lookup_elem(&targets, &target) != 0;
+}
+
+/* A copy goes to its target, in UDP. User space sends what the kernel cannot: to this host, to a
+ * subscriber, or in fragments. It knows such a copy by the version of its envelope: no packet for
+ * the TUN device has IP version 0. Not static, so that the verifier checks it by itself. */
+__noinline int send_copy(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct {
+		struct iphdr ip;
+		struct udphdr udp;
+	} out = {};
+	__u32 slot = skb->cb[0], size = skb->len + sizeof(out);
+	struct intercept *to = bpf_map_lookup_elem(&intercepts, &slot);
+	struct hop hop = {};
+	struct pieces pieces;
+
+	skb->mark = 0;
+	if (!to || data + sizeof(struct iphdr) > end || measure(skb, data, &pieces))
+		return TC_ACT_SHOT;
+	if (size <= 0xffff)
+		find_hop(skb, to->source, to->target, pieces.largest + sizeof(out), &hop);
+	if (hop.ifindex == skb->ifindex)
+		hop.ifindex = 0;
+	fill_outer(&out.ip, &out.udp, to->source, to->target, size);
+	out.udp.source = to->source_port;
+	out.udp.dest = to->target_port;
+	if (!hop.ifindex)
+		out.ip.version = 0;
+	if (make_room(skb, sizeof(out)) ||
+	    bpf_skb_store_bytes(skb, 0, &out, sizeof(out), 0))
+		return TC_ACT_SHOT;
+	if (!hop.ifindex) {
+		add(COPIES_TO_USER_SPACE, pieces.count);
+		return TC_ACT_OK;
+	}
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return TC_ACT_SHOT;
+	add(PACKETS_SNOOPED, pieces.count);
+	return send(&hop);
+}
+
 SEC("tc")
 int l2tp_down(struct __sk_buff *skb)
 {
@@ -620,11 +662,14 @@ int l2tp_down(struct __sk_buff *skb)
 	struct session *session;
 	struct bucket *bucket;
 	struct iphdr *ip;
-	__u32 *found, slot, size, largest, segments = 1, octets, mtu = 0, wrapping;
+	__u32 slot = 0, size, mtu = 0, wrapping, is_copied;
+	struct pieces pieces;
 	struct hop hop;
 
 	if (!set)
 		return TC_ACT_UNSPEC;
+	if (skb->mark == set->cookie && set->cookie)
+		return send_copy(skb);
 	if ((void *)(long)skb->data + sizeof(*ip) > (void *)(long)skb->data_end)
 		bpf_skb_pull_data(skb, sizeof(*ip));
 	data = (void *)(long)skb->data;
@@ -635,35 +680,16 @@ int l2tp_down(struct __sk_buff *skb)
 	    *(__u8 *)ip != PLAIN_HEADER || bpf_ntohs(ip->tot_len) != size)
 		return punt(DOWN_NOT_PLAIN);
 
-	found = bpf_map_lookup_elem(&addresses, &ip->daddr);
-	if (found)
-		slot = *found;
-	else if (!network_owner(ip->daddr, &slot))
-		return punt(DOWN_NO_SESSION);
-	session = bpf_map_lookup_elem(&sessions, &slot);
-	if (!session || !session->key || (found && session->address != ip->daddr))
+	session = session_of_address(ip->daddr, &slot);
+	count = counters_of(slot, set);
+	if (!session || !count || !session->key)
 		return punt(DOWN_NO_SESSION);
 	if (session->flags & PUNT)
 		return punt(DOWN_FLAGGED);
 
-	/* How large the packets are, and how many: a super-packet is cut behind this program. */
-	largest = octets = size;
-	if (skb->gso_size) {
-		__u32 headers = sizeof(*ip);
-		struct tcphdr tcp;
-
-		if (ip->protocol != IPPROTO_TCP ||
-		    bpf_skb_load_bytes(skb, sizeof(*ip), &tcp, sizeof(tcp)))
-			return punt(DOWN_SUPER_PACKET);
-		headers += tcp.doff * 4;
-		if (size <= headers)
-			return punt(DOWN_SUPER_PACKET);
-		segments = (size - headers + skb->gso_size - 1) / skb->gso_size;
-		if (segments > 1)
-			largest = headers + skb->gso_size;
-		octets += (segments - 1) * headers;
-	}
-	if (largest > session->mru)
+	if (measure(skb, ip, &pieces))
+		return punt(DOWN_SUPER_PACKET);
+	if (pieces.largest > session->mru)
 		return punt(DOWN_TOO_BIG);
 	wrapping = session->flags & ADDRESS_CONTROL ? LONG_ENVELOPE : SHORT_ENVELOPE;
 	if (size + wrapping > 0xffff)
@@ -671,33 +697,33 @@ int l2tp_down(struct __sk_buff *skb)
 	hop.ifindex = session->ifindex;
 	hop.gateway = session->gateway;
 	if (!hop.ifindex)
-		find_hop(skb, session, &hop);
+		find_hop(skb, session->local, session->peer, 0, &hop);
 	if (!hop.ifindex)
 		return punt(DOWN_NO_ROUTE);
-	/* Only asked for what the link takes: user space has the kernel fragment what does not fit. */
+	/* Only asked for what the link takes: user space has the kernel fragment what does not. */
 	bpf_check_mtu(skb, hop.ifindex, &mtu, 0, 0);
-	if (largest + wrapping > mtu)
+	if (pieces.largest + wrapping > mtu)
 		return punt(DOWN_LINK_MTU);
 
-	count = counters_of(slot, set);
-	if (!count)
-		return drop(DOWN_FAILED);
 	if (session->cost_out) {
 		bucket = bpf_map_lookup_elem(&buckets, &slot);
-		if (bucket && over_rate(&bucket->full_out, session->cost_out, octets)) {
-			count->throttled += segments;
+		if (bucket && over_rate(&bucket->full_out, session->cost_out, pieces.octets)) {
+			count->throttled_out += pieces.count;
 			return drop(DOWN_THROTTLED);
 		}
 	}
+	is_copied = session->flags & SNOOPED && !is_own_copy(skb, ip, slot);
 	if (ip->protocol == IPPROTO_TCP && session->clamp_mss &&
 	    !(ip->frag_off & bpf_htons(OFFSET)) && clamp_mss(skb, 0, session->clamp_mss))
 		return drop(DOWN_FAILED);
+	if (is_copied)
+		copy(skb, set, slot);
 	fill(&out, session, set, size + wrapping);
 	if (wrap(skb, &out, wrapping == LONG_ENVELOPE))
 		return drop(DOWN_FAILED);
-	count->packets_out += segments;
-	count->octets_out += octets;
-	add(DOWN_OCTETS, octets);
+	count->packets_out += pieces.count;
+	count->octets_out += pieces.octets;
+	add(DOWN_OCTETS, pieces.octets);
 	count->data_out = bpf_ktime_get_coarse_ns();
 	return counted(DOWN_FORWARDED, send(&hop));
 }

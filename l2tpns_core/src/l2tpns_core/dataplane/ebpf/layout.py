@@ -3,32 +3,42 @@
 import struct
 from typing import Final
 
-LAYOUT: Final = 1
+LAYOUT: Final = 4
 """Goes up when a map of the same size means something else: older maps are then not adopted."""
 
 SETTINGS: Final = struct.Struct("=II2sHI")
-"""tun_ifindex, cpus, l2tp_port, layout, -"""
+"""tun_ifindex, sessions, l2tp_port, layout, cookie"""
 
-SESSION: Final = struct.Struct("=I4s4s4s2s2s2sHHHIQQ4s12x")
+SESSION: Final = struct.Struct("=I4s4s4s2s2s2sHHHIQQ4s4s8x")
 """key, address, peer, local, peer_port, peer_tunnel_id, peer_session_id, mru, clamp_mss, flags,
-ifindex, cost_in, cost_out, gateway"""
+ifindex, cost_in, cost_out, gateway, magic"""
 SESSION_KEY: Final = struct.Struct("=I")
 ADDRESS_AT: Final = 4
 
 BUCKET: Final = struct.Struct("=QQ")
 """full_in, full_out"""
 
-COUNTER_WORDS: Final = 8
-COUNTERS: Final = struct.Struct(f"={COUNTER_WORDS}Q")
-"""packets_in, octets_in, packets_out, octets_out, heard, data_in, data_out, throttled"""
+COUNTERS: Final = struct.Struct("=7QII")
+"""packets_in, octets_in, packets_out, octets_out, heard, data_in, data_out, throttled_in,
+throttled_out"""
 
 SLOT: Final = struct.Struct("=I")
+IDS: Final = 1 << 16
+"""Slots in `slots`, two octets each, by session id."""
+BLOCK: Final = 1 << 8
+"""Slots in a block, two octets each, by the last octet of the address."""
 NETWORK: Final = struct.Struct("=I4s")
 """prefix length, address"""
+INTERCEPT: Final = struct.Struct("=4s4s2s2s")
+"""target, source, target_port, source_port"""
+TARGET: Final = struct.Struct("=4s2s2x")
+"""address, port"""
 
 PUNT: Final = 1
 ADDRESS_CONTROL: Final = 2
 HAS_NETWORKS: Final = 4
+SNOOPED: Final = 8
+ECHO: Final = 16
 
 BURST_NS: Final = 250_000_000
 RATE_SHIFT: Final = 10
@@ -52,6 +62,7 @@ OUTCOMES: Final = (
     "up_drop_source_spoofed",
     "up_drop_throttled",
     "up_drop_failed",
+    "up_echo",
     "down_forwarded",
     "down_punt_not_plain",
     "down_punt_no_session",
@@ -65,6 +76,9 @@ OUTCOMES: Final = (
     "mss_clamped",
     "up_octets",
     "down_octets",
+    "packets_snooped",
+    "snoop_failures",
+    "copies_to_user_space",
 )
 """What became of packets, in the order of enum outcome. Where the user-space plane has a counter
 for the same thing, the last words are its name."""

@@ -33,9 +33,13 @@ OBJECT: Final = Path(__file__).parent / "l2tp.bpf.o"
 PROGRAMS: Final = ("l2tp_up", "l2tp_down")
 MAPS: Final = (
     "settings",
-    "keys",
+    "slots",
+    "directory",
+    "blocks",
     "addresses",
     "networks",
+    "intercepts",
+    "targets",
     "sessions",
     "buckets",
     "counters",
@@ -70,8 +74,8 @@ class Loaded:
 
 
 def load(entries: Mapping[str, int], pins: Path | None) -> Loaded:
-    """Load the object with the given sizes of maps; adopt what is pinned in `pins`, a directory of a
-    bpffs, and pin what is new there. Raises FastPathError."""
+    """Load the object with the given sizes of maps; adopt what is pinned in `pins`, a directory of
+    a bpffs, and pin what is new there. Raises FastPathError."""
     if pins is None:
         return _load(entries, {})
     pins.mkdir(mode=0o700, exist_ok=True)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from ctypes import byref, c_uint32
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from l2tpns_core.dataplane.ebpf.errors import kernel_refused
 from l2tpns_core.dataplane.ebpf.libbpf import BatchOptions, MapInfo, check, info_of, library
@@ -139,13 +139,14 @@ class HashMap(Map):
 class ArrayMemory(Map):
     """An array map as memory of this process: what is written is there for the next packet."""
 
-    def __init__(self, fd: int, name: str) -> None:
+    def __init__(self, fd: int, name: str, word: Literal["B", "H"] = "B") -> None:
+        """`word` is what `words` is made of, as in memoryview.cast()."""
         super().__init__(fd, name)
         size = self.value_size * self.max_entries
         page = mmap.PAGESIZE
         self._mapped = mmap.mmap(fd, (size + page - 1) // page * page)
         self.bytes = memoryview(self._mapped)
-        self.words = self.bytes.cast("Q")
+        self.words = self.bytes.cast(word)
 
     def close(self) -> None:
         self.words.release()

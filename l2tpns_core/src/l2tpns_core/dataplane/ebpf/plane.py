@@ -12,7 +12,7 @@ from typing import Final
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath
-from l2tpns_core.dataplane.ebpf.table import ASK, NextHop
+from l2tpns_core.dataplane.ebpf.table import ASK, NEVER, NextHop
 from l2tpns_core.dataplane.plane import (
     PacketHook,
     Peer,
@@ -26,6 +26,7 @@ from l2tpns_core.l2tp.sequencing import SequencerCounters
 
 log = logging.getLogger("l2tpns.plane")
 
+NO_LIMITS: Final = ThrottleState()
 OVERHEAD: Final = 10
 """What L2TP and PPP add to a packet, in octets of UDP payload: two short headers."""
 
@@ -39,6 +40,7 @@ class EbpfPlane:
     def __init__(self, user: UserPlane, fast: FastPath) -> None:
         self.user = user
         self.fast = fast
+        fast.copies_from = user.interceptor.origin
         self.on_new_lac: Callable[[str], None] = lambda host: None
         """Told the address of a LAC that had no session in the plane so far."""
         self.paths: dict[str, NextHop] = {}
@@ -46,12 +48,18 @@ class EbpfPlane:
         self._routes: dict[int, SessionRoute] = {}
         self._keys: dict[str, dict[int, None]] = {}
         """The sessions of each LAC."""
+        self._begun: dict[int, ThrottleState] = {}
+        """What sessions with limits had used in the kernel when these were set."""
+        self._left: dict[int, SessionCounters] = {}
+        """Sessions that the kernel has no place for, with what they used in it before."""
 
     # The DataPlane interface
 
     def install(self, route: SessionRoute) -> None:
         """Add a session or replace what is known of it; counters and sequence numbers go on."""
         self.user.install(route)
+        if route.throttle_in or route.throttle_out:
+            self._begin_limits(route)
         self._leave_lac(route.key)
         self._routes[route.key] = route
         host = route.peer[0]
@@ -65,17 +73,32 @@ class EbpfPlane:
         """Forget a session and return its final counters (zeros when it was not there)."""
         self._leave_lac(key)
         self._routes.pop(key, None)
-        return together(self.fast.remove(key), self.user.remove(key))
+        self._begun.pop(key, None)
+        before = self._left.pop(key, NEVER)
+        return together(before, together(self.fast.remove(key), self.user.remove(key)))
 
     def counters(self, key: int) -> SessionCounters:
         """The counters of one session so far."""
-        return together(self.fast.counters(key), self.user.counters(key))
+        found = together(self.fast.counters(key), self.user.counters(key))
+        return together(self._left[key], found) if key in self._left else found
 
     def throttle_state(self, key: int) -> ThrottleState | None:
         """How the limits of a session fare; None when it has none in the plane."""
         state = self.user.throttle_state(key)
-        dropped = self.fast.throttled(key) if state is not None else 0
-        return state if state is None or not dropped else with_drops(state, dropped)
+        if state is None:
+            return None
+        now, before = self._used(key), self._begun.get(key, NO_LIMITS)
+        if state.rate_in:
+            state = state._replace(
+                passed_in=state.passed_in + now.passed_in - before.passed_in,
+                dropped_in=state.dropped_in + now.dropped_in - before.dropped_in,
+            )
+        if state.rate_out:
+            state = state._replace(
+                passed_out=state.passed_out + now.passed_out - before.passed_out,
+                dropped_out=state.dropped_out + now.dropped_out - before.dropped_out,
+            )
+        return state
 
     def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
         """Send PPP frames (from the address field on) to the subscriber's LAC."""
@@ -114,15 +137,16 @@ class EbpfPlane:
         self.user.configure(options)
 
     def plane_counters(self) -> PlaneCounters:
-        """The counters of both parts as one, up to date."""
+        """The counters of both parts as one, up to date. Octets of packets that passed in the
+        kernel are counted as if all had the same headers, and those of what it drops are not."""
         outcomes = self.fast.statistics().outcomes
         counters = replace(self.user.plane_counters())
         up, down = outcomes["up_forwarded"], outcomes["down_forwarded"]
-        counters.socket_rx_packets += up
+        counters.socket_rx_packets += up + _sum_of(outcomes, "up_drop_")
         counters.socket_rx_octets += outcomes["up_octets"] + up * OVERHEAD
         counters.tun_tx_packets += up
         counters.tun_tx_octets += outcomes["up_octets"]
-        counters.tun_rx_packets += down
+        counters.tun_rx_packets += down + _sum_of(outcomes, "down_drop_")
         counters.tun_rx_octets += outcomes["down_octets"]
         counters.socket_tx_packets += down
         counters.socket_tx_octets += outcomes["down_octets"] + down * OVERHEAD
@@ -172,7 +196,36 @@ class EbpfPlane:
         try:
             self.fast.install_many((route, self.paths.get(route.peer[0], ASK)) for route in routes)
         except FastPathError as error:
-            log.error("sessions are left to user space: %s", error)
+            if len(keys) > 1:  # serve all but those that fail
+                for key in keys:
+                    self._install([key])
+                return
+            # The kernel must not go on with what it knew of the session before.
+            level = logging.DEBUG if self._left else logging.ERROR
+            log.log(level, "sessions are left to user space: %s", error)
+            self._left[keys[0]] = together(
+                self._left.get(keys[0], NEVER), self.fast.remove(keys[0])
+            )
+
+    def _used(self, key: int) -> ThrottleState:
+        """What the kernel passed and dropped of a session."""
+        counters, dropped = self.fast.counters(key), self.fast.throttled(key)
+        return ThrottleState(
+            passed_in=counters.packets_in,
+            passed_out=counters.packets_out,
+            dropped_in=dropped[0],
+            dropped_out=dropped[1],
+        )
+
+    def _begin_limits(self, route: SessionRoute) -> None:
+        """Remember what was before a limit, for throttle_state()."""
+        known = self._routes.get(route.key)
+        before, now = self._begun.get(route.key, NO_LIMITS), self._used(route.key)
+        if known is None or not known.throttle_in:
+            before = before._replace(passed_in=now.passed_in, dropped_in=now.dropped_in)
+        if known is None or not known.throttle_out:
+            before = before._replace(passed_out=now.passed_out, dropped_out=now.dropped_out)
+        self._begun[route.key] = before
 
     def _leave_lac(self, key: int) -> None:
         route = self._routes.get(key)
@@ -196,12 +249,16 @@ def together(fast: SessionCounters, user: SessionCounters) -> SessionCounters:
     )
 
 
-def with_drops(state: ThrottleState, dropped: int) -> ThrottleState:
-    """The kernel counts the drops of both directions together: they are shown where there is a
-    limit, as those of the subscriber's side if there are two."""
-    if state.rate_in:
-        return state._replace(dropped_in=state.dropped_in + dropped)
-    return state._replace(dropped_out=state.dropped_out + dropped)
+def _sum_of(outcomes: dict[str, int], prefix: str) -> int:
+    return sum(count for outcome, count in outcomes.items() if outcome.startswith(prefix))
+
+
+NAMED_OTHERWISE: Final = {
+    "up_drop_throttled": "throttle_drops",
+    "down_drop_throttled": "throttle_drops",
+    "up_drop_failed": "tun_write_failures",
+    "down_drop_failed": "socket_send_failures",
+}
 
 
 def _counters_of_outcomes() -> dict[str, str]:
@@ -212,7 +269,7 @@ def _counters_of_outcomes() -> dict[str, str]:
     found = {}
     for outcome in OUTCOMES:
         name = outcome.partition("_drop_")[2] or outcome
-        name = {"throttled": "throttle_drops"}.get(name, name)
+        name = NAMED_OTHERWISE.get(outcome, name)
         if name in names:
             found[outcome] = name
     return found

@@ -10,7 +10,9 @@ from typing import Final, NamedTuple
 from l2tpns_core.dataplane.ebpf import layout
 from l2tpns_core.dataplane.ebpf.claims import Claims
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
-from l2tpns_core.dataplane.ebpf.maps import ArrayMemory, HashMap, KeyedMap, possible_cpus
+from l2tpns_core.dataplane.ebpf.hosts import HostChanges, HostTable
+from l2tpns_core.dataplane.ebpf.intercepts import Intercepts, Origin
+from l2tpns_core.dataplane.ebpf.maps import ArrayMemory, KeyedMap, possible_cpus
 from l2tpns_core.dataplane.plane import SessionCounters, SessionRoute
 
 NEVER: Final = SessionCounters()
@@ -22,6 +24,8 @@ ALL_ONES: Final = 0xFFFFFFFF
 ANY: Final = "0.0.0.0"
 FIRST_CREDIT_NS: Final = 100_000_000
 SHORT_MAX: Final = 0xFFFF
+ID_MASK: Final = 0xFFFF
+NO_COUNTERS: Final = bytes(layout.COUNTERS.size)
 
 Network = tuple[int, int]
 
@@ -43,33 +47,40 @@ class SessionTable:
     def __init__(self, maps: dict[str, int], local: str) -> None:
         """`maps` are descriptors by name, `local` is our address where a route names none."""
         self._local = local
-        self._cpus = possible_cpus()
-        self._keys = HashMap(maps["keys"], "keys")
-        self._addresses = HashMap(maps["addresses"], "addresses")
+        self._ids = ArrayMemory(maps["slots"], "slots", "H")
+        self._host_table = HostTable(maps)
+        self._intercepts = Intercepts(maps)
+        self.copies_from: Origin = lambda target: None
+        """Where the copies of intercepted sessions come from; user space copies while that is
+        not known."""
         self._networks = KeyedMap(maps["networks"], "networks")
         self._sessions = ArrayMemory(maps["sessions"], "sessions")
         self._buckets = ArrayMemory(maps["buckets"], "buckets")
         self._counters = ArrayMemory(maps["counters"], "counters")
         self.maps = (
-            self._keys,
-            self._addresses,
+            self._ids,
+            *self._host_table.maps,
+            *self._intercepts.maps,
             self._networks,
             self._sessions,
             self._buckets,
             self._counters,
         )
-        self.size = self._sessions.max_entries
+        slots = self._sessions.max_entries
+        self._rows = range(0, possible_cpus() * slots, slots)
+        """Where the counters of each CPU begin."""
+        self.size = slots - 1
+        """Slot 0 stays empty: it is where a packet that belongs to nobody is led to."""
         self.slots: dict[int, int] = {}
         self._hosts: Claims[int] = Claims()
         self._prefixes: Claims[Network] = Claims()
         self._networks_of: dict[int, tuple[Network, ...]] = {}
         # The slot that has been free for longest is used next, so that no packet that is still on
         # its way through a program meets the session that comes after its own.
-        self._free = deque(range(self.size))
+        self._free = deque(range(1, self.size + 1))
 
     def install_many(self, routes: Iterable[tuple[SessionRoute, NextHop]]) -> None:
         """Add or replace sessions, each with the way to its LAC."""
-        keys: list[tuple[bytes, bytes]] = []
         hosts = HostChanges(self._hosts)
         try:
             for route, hop in routes:
@@ -77,38 +88,44 @@ class SessionTable:
                 before = 0
                 if slot is None:
                     slot = self._take_slot(route.key)
-                    keys.append((layout.SLOT.pack(route.key), layout.SLOT.pack(slot)))
                 else:
                     before = self._address_at(slot)
                 known = self._replace_networks(slot, route.networks)
-                self._write(slot, route, hop, punt=not known or is_unusual(route))
+                copied = self._intercepts.replace(slot, route.snoop, self.copies_from)
+                usual = known and copied and not is_unusual(route)
+                self._write(slot, route, hop, punt=not usual)
+                self._ids.words[route.key & ID_MASK] = slot
                 hosts.move(slot, before, route.ip)
         finally:
-            self._keys.update_many(keys)
-            hosts.apply(self._addresses)
+            hosts.apply(self._host_table)
 
     def remove_many(self, keys: Iterable[int]) -> dict[int, SessionCounters]:
         """Forget sessions; return the final counters of those that were there."""
         slots = {key: self.slots.pop(key) for key in dict.fromkeys(keys) if key in self.slots}
         hosts = HostChanges(self._hosts)
-        for slot in slots.values():
+        for key, slot in slots.items():
             layout.SESSION_KEY.pack_into(self._sessions.bytes, slot * layout.SESSION.size, 0)
+            if self._ids.words[key & ID_MASK] == slot:
+                self._ids.words[key & ID_MASK] = 0
             self._replace_networks(slot, ())
+            self._intercepts.replace(slot, None, self.copies_from)
             hosts.move(slot, self._address_at(slot), 0)
-        self._keys.delete_many(layout.SLOT.pack(key) for key in slots)
-        hosts.apply(self._addresses)
+        hosts.apply(self._host_table)
         self._free.extend(slots.values())
         return {key: self.read(slot) for key, slot in slots.items()}
 
     def read(self, slot: int) -> SessionCounters:
         """The counters of a slot. CLOCK_MONOTONIC, which time.monotonic() is, goes on over the end
         of a process, so the times are right after an adoption too."""
-        rows = self._rows(slot)
-        if len(rows) > 1:
-            packets_in, octets_in, packets_out, octets_out, *_ = map(sum, zip(*rows, strict=True))
-            heard, data_in, data_out = (max(row[n] for row in rows) for n in (4, 5, 6))
-        else:
-            packets_in, octets_in, packets_out, octets_out, heard, data_in, data_out, _ = rows[0]
+        rows = self._counters_at(slot)
+        packets_in, octets_in, packets_out, octets_out, heard, data_in, data_out, *_ = rows[0]
+        for row in rows[1:]:
+            packets_in += row[0]
+            octets_in += row[1]
+            packets_out += row[2]
+            octets_out += row[3]
+            heard = max(heard, row[4])
+            data_in, data_out = max(data_in, row[5]), max(data_out, row[6])
         return SessionCounters(
             octets_in,
             octets_out,
@@ -118,9 +135,10 @@ class SessionTable:
             max(data_in, data_out) / SECOND_NS,
         )
 
-    def throttled(self, slot: int) -> int:
-        """Packets that the throttle of a slot dropped."""
-        return sum(row[7] for row in self._rows(slot))
+    def throttled(self, slot: int) -> tuple[int, int]:
+        """Packets that the throttle of a slot dropped: from the subscriber, to the subscriber."""
+        rows = self._counters_at(slot)
+        return sum(row[7] for row in rows), sum(row[8] for row in rows)
 
     def read_all(self, batch: int) -> Iterator[dict[int, SessionCounters]]:
         """The counters of all sessions, so many at a time."""
@@ -130,38 +148,42 @@ class SessionTable:
 
     def adopt(self) -> None:
         """Learn from the maps what an earlier process put there."""
-        for raw_key, raw_slot in self._keys.items():
-            key, slot = layout.SLOT.unpack(raw_key)[0], layout.SLOT.unpack(raw_slot)[0]
-            if slot < self.size:
+        for slot in range(1, self.size + 1):
+            (key,) = layout.SESSION_KEY.unpack_from(
+                self._sessions.bytes, slot * layout.SESSION.size
+            )
+            if key:
                 self.slots[key] = slot
+                self._ids.words[key & ID_MASK] = slot
                 address = self._address_at(slot)
                 if address:
                     self._hosts.add(address, slot)
         used = set(self.slots.values())
-        self._free = deque(slot for slot in range(self.size) if slot not in used)
-        for raw_address, raw_slot in self._addresses.items():
-            slot = layout.SLOT.unpack(raw_slot)[0]
-            if slot in used:
-                self._hosts.add(int.from_bytes(raw_address, "big"), slot)
+        self._free = deque(slot for slot in range(1, self.size + 1) if slot not in used)
+        for address, slot in self._host_table.adopt(used):
+            self._hosts.add(address, slot)
+        self._intercepts.adopt(used)
         for raw in self._networks.keys():  # noqa: SIM118 - it is no dict
             value = self._networks.lookup(raw)
             length, address = layout.NETWORK.unpack(raw)
-            slot = layout.SLOT.unpack(value)[0] if value else self.size
+            slot = layout.SLOT.unpack(value)[0] if value else 0
             if slot in used:
                 network = (int.from_bytes(address, "big"), length)
                 self._prefixes.add(network, slot)
                 self._networks_of[slot] = (*self._networks_of.get(slot, ()), network)
 
     def close(self) -> None:
-        for memory in (self._sessions, self._buckets, self._counters):
+        self._host_table.close()
+        for memory in (self._ids, self._sessions, self._buckets, self._counters):
             memory.close()
 
     def _take_slot(self, key: int) -> int:
         if not self._free:
             raise FastPathError(f"all {self.size} places for sessions are taken")
         slot = self._free.popleft()
-        size = self._cpus * layout.COUNTERS.size
-        self._counters.bytes[slot * size : (slot + 1) * size] = bytes(size)
+        for row in self._rows:
+            start = (row + slot) * layout.COUNTERS.size
+            self._counters.bytes[start : start + layout.COUNTERS.size] = NO_COUNTERS
         # A bucket begins with little credit: over any time from now on a session gets no more than
         # its rate, but its first packets pass.
         full = time.monotonic_ns() + layout.BURST_NS - FIRST_CREDIT_NS
@@ -175,6 +197,8 @@ class SessionTable:
         flags = layout.PUNT if punt else 0
         flags |= layout.ADDRESS_CONTROL if route.ppp_prefix == LONG_PPP else 0
         flags |= layout.HAS_NETWORKS if route.networks else 0
+        flags |= layout.SNOOPED if route.snoop else 0
+        flags |= layout.ECHO if route.magic else 0
         image = layout.SESSION.pack(
             0,
             route.ip.to_bytes(4, "big"),
@@ -190,6 +214,7 @@ class SessionTable:
             layout.cost_of(route.throttle_in),
             layout.cost_of(route.throttle_out),
             socket.inet_aton(hop.gateway or ANY),
+            route.magic.to_bytes(4, "big"),
         )
         start = slot * layout.SESSION.size
         key_end = start + layout.SESSION_KEY.size
@@ -204,14 +229,10 @@ class SessionTable:
         start = slot * layout.SESSION.size + layout.ADDRESS_AT
         return int.from_bytes(self._sessions.bytes[start : start + 4], "big")
 
-    def _rows(self, slot: int) -> list[list[int]]:
+    def _counters_at(self, slot: int) -> list[tuple[int, ...]]:
         """The counters of a slot, a row for each CPU."""
-        words = self._counters.words
-        first = slot * self._cpus * layout.COUNTER_WORDS
-        return [
-            words[at : at + layout.COUNTER_WORDS].tolist()
-            for at in range(first, first + self._cpus * layout.COUNTER_WORDS, layout.COUNTER_WORDS)
-        ]
+        memory, size = self._counters.bytes, layout.COUNTERS.size
+        return [layout.COUNTERS.unpack_from(memory, (row + slot) * size) for row in self._rows]
 
     def _replace_networks(self, slot: int, networks: tuple[Network, ...]) -> bool:
         """Change what networks a slot claims; False when the map has no room for all of them."""
@@ -247,45 +268,9 @@ class SessionTable:
         return complete
 
 
-class HostChanges:
-    """Changes of who has which address, brought into the map together."""
-
-    def __init__(self, claims: Claims[int]) -> None:
-        self._claims = claims
-        self._owners: dict[int, int | None] = {}
-
-    def move(self, slot: int, before: int, after: int) -> None:
-        """A slot has another address; 0 for none."""
-        if before == after:
-            return
-        if before:
-            self._owners[before] = self._claims.remove(before, slot)
-        if after:
-            self._claims.add(after, slot)
-            self._owners[after] = slot
-
-    def apply(self, addresses: HashMap) -> None:
-        """Carry the changes out."""
-        if not self._owners:
-            return
-        gone = [address.to_bytes(4, "big") for address, to in self._owners.items() if to is None]
-        addresses.delete_many(gone)
-        addresses.update_many(
-            (address.to_bytes(4, "big"), layout.SLOT.pack(slot))
-            for address, slot in self._owners.items()
-            if slot is not None
-        )
-        self._owners.clear()
-
-
 def is_unusual(route: SessionRoute) -> bool:
     """Whether user space must see every packet of a session."""
-    return (
-        route.hooked
-        or route.send_sequence
-        or route.snoop is not None
-        or route.ppp_prefix not in (LONG_PPP, SHORT_PPP)
-    )
+    return route.hooked or route.send_sequence or route.ppp_prefix not in (LONG_PPP, SHORT_PPP)
 
 
 def network_order(number: int) -> bytes:

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* What the programs of l2tp.bpf.c share with user space: the maps and what is in them.
+ *
+ * User space writes sessions and the maps that lead to them; the programs write counters and
+ * buckets, which user space resets when a slot gets a new session. layout.py knows the same, and a
+ * test compares them. */
+#ifndef L2TP_BPF_H
+#define L2TP_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+
+/* Flags of a session. */
+#define PUNT 1           /* every packet goes through user space, both ways */
+#define ADDRESS_CONTROL 2 /* downwards PPP has FF 03 */
+#define HAS_NETWORKS 4   /* it has Framed-Routes: see the map of that name */
+#define SNOOPED 8        /* each packet is copied: see `intercepts` */
+#define ECHO 16          /* LCP Echo-Requests are answered, with `magic` */
+
+/* A throttled session may send this much ahead of its rate: more than the 200 ms for which TCP is
+ * silent when a whole window was lost, or its credit would run over each time. */
+#define BURST_NS 250000000ULL
+#define RATE_SHIFT 10
+
+struct settings {
+	__u32 tun_ifindex;
+	__u32 sessions;  /* how many there can be: the stride of `counters` */
+	__be16 l2tp_port;
+	__u16 layout;    /* of these maps: LAYOUT of layout.py */
+	__u32 cookie;    /* the mark of packets that are copies, within the TUN device; never 0 */
+};
+
+/* One session, written by user space. Addresses are in network order. */
+struct session {
+	__u32 key;       /* our tunnel id << 16 | our session id; 0 while the slot is not valid */
+	__be32 address;  /* the subscriber's; 0 while its network is down */
+	__be32 peer;     /* the LAC */
+	__be32 local;    /* ours, that the LAC talks to */
+	__be16 peer_port;
+	__be16 peer_tunnel_id;
+	__be16 peer_session_id;
+	__u16 mru;
+	__u16 clamp_mss; /* largest TCP MSS that passes; 0 for any */
+	__u16 flags;
+	__u32 ifindex;   /* to the LAC; 0 to ask the routing table for every packet */
+	__u64 cost_in;   /* nanoseconds per octet << RATE_SHIFT; 0 for no throttle */
+	__u64 cost_out;
+	__be32 gateway;  /* next hop to the LAC, which may be the LAC; 0 to ask the routing table */
+	__be32 magic;    /* our LCP Magic-Number */
+	__u32 unused[2];
+};
+
+/* The two token buckets of a session, as the times at which they will be full again. */
+struct bucket {
+	__u64 full_in;
+	__u64 full_out;
+};
+
+/* What one CPU saw of a session; a cache line. Times are CLOCK_MONOTONIC nanoseconds. */
+struct counters {
+	__u64 packets_in;
+	__u64 octets_in;
+	__u64 packets_out;
+	__u64 octets_out;
+	__u64 heard;     /* last message of any kind from the LAC */
+	__u64 data_in;   /* last packet forwarded upwards */
+	__u64 data_out;
+	__u32 throttled_in; /* packets dropped */
+	__u32 throttled_out;
+};
+
+/* What became of packets, for `statistics`; layout.py has the names. */
+enum outcome {
+	UP_FORWARDED,
+	UP_CONTROL,
+	UP_HEADER,
+	UP_FRAGMENT,
+	UP_SUPER_PACKET,
+	UP_UNKNOWN_SESSION,
+	UP_OTHER_ADDRESS,
+	UP_NOT_IPV4,
+	UP_NETWORK_DOWN,
+	UP_FLAGGED,
+	UP_IP_OPTIONS,
+	UP_SOURCE_UNSURE,
+	UP_WRONG_PEER,
+	UP_PACKET_ERROR,
+	UP_SPOOFED,
+	UP_THROTTLED,
+	UP_FAILED,
+	UP_ECHO,
+	DOWN_FORWARDED,
+	DOWN_NOT_PLAIN,
+	DOWN_NO_SESSION,
+	DOWN_FLAGGED,
+	DOWN_TOO_BIG,
+	DOWN_SUPER_PACKET,
+	DOWN_LINK_MTU,
+	DOWN_NO_ROUTE,
+	DOWN_THROTTLED,
+	DOWN_FAILED,
+	MSS_CLAMPED,
+	UP_OCTETS,
+	DOWN_OCTETS,
+	PACKETS_SNOOPED,
+	SNOOP_FAILURES,
+	COPIES_TO_USER_SPACE,
+	OUTCOMES
+};
+
+/* Where the copies of a session's packets go, and from where they come. */
+struct intercept {
+	__be32 target;
+	__be32 source;
+	__be16 target_port;
+	__be16 source_port;
+};
+
+struct target {
+	__be32 address;
+	__be16 port;
+	__u16 unused;
+};
+
+struct network {
+	__u32 prefix_length;
+	__be32 address;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+/* Slot by session id: the ids that we give out are unique over all tunnels. What is found is not
+ * sure to be the session; its key tells. */
+struct slots_of_ids {
+	__u16 slot[1 << 16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct slots_of_ids);
+} slots SEC(".maps");
+
+/* Slot by subscriber's address. Pools are dense: a /24 network with subscribers has a block, which
+ * costs two octets for each address and not two cache lines as in a hash map. Again what is found
+ * is not sure to be the session; its address tells. */
+struct block {
+	__u16 slot[1 << 8];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __be32);
+	__type(value, __u32);
+} directory SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct block);
+} blocks SEC(".maps");
+
+/* Slot by subscriber's address, where there was no block left. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __be32);
+	__type(value, __u32);
+} addresses SEC(".maps");
+
+/* Slot by Framed-Route. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct network);
+	__type(value, __u32);
+} networks SEC(".maps");
+
+/* By slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct intercept);
+} intercepts SEC(".maps");
+
+/* All targets, and how many sessions are copied to each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct target);
+	__type(value, __u32);
+} targets SEC(".maps");
+
+/* User space maps these arrays into its memory, to read and write without system calls. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct session);
+} sessions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} buckets SEC(".maps");
+
+/* By cpu * settings.sessions + slot: no CPU writes where another does, and what one CPU needs of
+ * many sessions lies on few pages. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, OUTCOMES);
+	__type(key, __u32);
+	__type(value, __u64);
+} statistics SEC(".maps");
+
+#endif

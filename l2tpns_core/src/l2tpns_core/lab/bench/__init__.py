@@ -1,0 +1,1 @@
+"""`l2tpns-lab bench`: how fast the LNS forwards, beside plain routing and Debian's l2tpns."""
