@@ -30,6 +30,7 @@ OFFLOADS = {
 }
 TOLERANCE = 0.03
 THROTTLE_S = 10.0
+TRIES = 3
 TCP = 6
 
 
@@ -153,10 +154,8 @@ def test_with_offloads_a_super_packet_leaves_whole(topology: Topology) -> None:
     assert max(sizes) > 5000
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rate", [1_000, 20_000])
-@pytest.mark.parametrize("direction", ["in", "out"])
-def test_a_throttled_flow_has_its_rate(topology: Topology, direction: str, rate: int) -> None:
+def throttled_rate(topology: Topology, direction: str, rate: int) -> float:
+    """What TCP of a throttled session comes to, as a part of its rate, in octets of IP."""
     with tunnelled(topology, OFFLOADS["the kernel cuts"]) as setting:
         setting.install(**{f"throttle_{direction}": rate})
         ends = (topology.lac, SUBSCRIBER, topology.net)
@@ -168,7 +167,20 @@ def test_a_throttled_flow_has_its_rate(topology: Topology, direction: str, rate:
         dropped = setting.fast.throttled(KEY)
         assert (dropped[0] > 0, dropped[1] > 0) == (direction == "in", direction == "out")
     assert len(found) < passed
-    assert passed * 8 / 1000 / THROTTLE_S == pytest.approx(rate, rel=TOLERANCE)
+    return passed * 8 / 1000 / THROTTLE_S / rate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [1_000, 20_000])
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_a_throttled_flow_has_its_rate(topology: Topology, direction: str, rate: int) -> None:
+    """It never has more; on a machine that does other things TCP may once get less."""
+    for _ in range(TRIES):
+        part = throttled_rate(topology, direction, rate)
+        assert part < 1 + TOLERANCE
+        if part > 1 - TOLERANCE:
+            return
+    pytest.fail(f"{TRIES} times too slow, at last {part:.3f} of the rate")
 
 
 def test_what_a_kernel_has_tunnelled_may_go_to_another_subscriber(setting: Setting) -> None:

@@ -16,7 +16,7 @@ KERNEL = KernelReport(
     hits={"up": 1200, "down": 3400},
     punts={"up control": 7, "down control": 0, "down too_big": 2, "up fragment": 0},
     drops={"up source_spoofed": 5, "up throttled": 3, "down throttled": 4},
-    other={"mss_clamped": 6, "snoop_copied": 9, "up_echo": 0},
+    other={"mss_clamped": 6, "packets_snooped": 9, "copies_to_user_space": 1, "up_echo": 0},
     programs={"l2tp_up": (8480, 4845), "l2tp_down": (6992, 3962)},
     maps={"sessions": 4096, "counters": 8192},
     pins="/sys/fs/bpf/l2tpns/4026531840/pins",
@@ -75,9 +75,13 @@ def test_screen(context: FakeContext) -> None:
 
 
 def test_only_privileged_operators_see_that_packets_are_copied(context: FakeContext) -> None:
-    assert "snoop copied" in context.run("show dataplane").text
-    assert "snoop" not in context.run("show dataplane", json=True, access=ANYBODY).text
-    assert "snoop_copied" in context.run("show dataplane", json=True).text
+    assert "packets snooped" in context.run("show dataplane").text
+    assert "copies to user space" in context.run("show dataplane").text
+    assert "packets_snooped" in context.run("show dataplane", json=True).text
+    for as_json in (False, True):
+        text = context.run("show dataplane", json=as_json, access=ANYBODY).text
+        assert "snoop" not in text
+        assert "copies" not in text
 
 
 def test_json_has_everything(context: FakeContext) -> None:

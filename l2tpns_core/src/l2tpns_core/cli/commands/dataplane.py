@@ -15,8 +15,8 @@ NAMES = {
 LABEL_WIDTH = 18
 REASON_WIDTH = 30
 DIRECTIONS = ("up", "down")
-SECRET = "snoop"
-"""In the name of what only privileged operators see."""
+SECRETS = ("snoop", "copies")
+"""In the names of what only privileged operators see."""
 
 
 @COMMANDS.command("show dataplane", "Show what forwards packets, and what became of them")
@@ -107,7 +107,12 @@ def _words(name: str) -> str:
 
 
 def _visible(kernel: KernelReport, privileged: bool) -> dict[str, int]:
-    return {name: n for name, n in kernel.other.items() if privileged or SECRET not in name}
+    secret = () if privileged else SECRETS
+    return {
+        name: count
+        for name, count in kernel.other.items()
+        if not any(word in name for word in secret)
+    }
 
 
 def _data(report: PlaneReport, privileged: bool) -> dict[str, object]:
