@@ -9,6 +9,7 @@ import pytest
 import l2tpns_core
 from l2tpns_core.cli.reference import commands_page
 from l2tpns_core.config.reference import directives_page
+from l2tpns_core.dataplane.ebpf.layout import OUTCOMES
 from l2tpns_core.plugins import PluginResult
 from l2tpns_core.plugins.hookspecs import EVENTS
 
@@ -133,3 +134,14 @@ def test_the_reference_of_commands_is_that_of_the_code() -> None:
     """Write it anew: python -m l2tpns_core.cli.reference > docs/reference/commands.md"""
     page = (ROOT / "docs" / "reference" / "commands.md").read_text()
     assert page.strip() == commands_page().strip()
+
+
+def test_the_page_on_the_data_plane_explains_every_reason() -> None:
+    page = (ROOT / "docs" / "dataplane.md").read_text()
+    reasons = {
+        name.partition(f"_{kind}_")[2].replace("_", " ")
+        for name in OUTCOMES
+        for kind in ("punt", "drop")
+    } - {""}
+    assert len(reasons) > 15
+    assert not [reason for reason in sorted(reasons) if f"`{reason}`" not in page]
