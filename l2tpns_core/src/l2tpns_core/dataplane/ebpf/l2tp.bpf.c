@@ -128,49 +128,64 @@ static __always_inline int over_rate(__u64 *full, __u64 cost, __u32 octets)
 	return 0; /* other CPUs charge it right now; one packet for free */
 }
 
+/* A walk over the options of a TCP header. */
+struct walk {
+	struct __sk_buff *skb;
+	__u32 at;  /* of the option that is looked at */
+	__u32 end; /* of the header */
+	__u8 option[MSS_OPTION_LENGTH];
+	__u8 found;
+};
+
+/* One step of it: 1 ends the walk. */
+static long next_option(__u32 step, struct walk *walk)
+{
+	/* Nothing that is shorter can be the option or have it behind it. */
+	if (walk->at + sizeof(walk->option) > walk->end ||
+	    bpf_skb_load_bytes(walk->skb, walk->at, walk->option, sizeof(walk->option)))
+		return 1;
+	if (walk->option[0] == END_OF_OPTIONS)
+		return 1;
+	if (walk->option[0] == MSS_OPTION) {
+		walk->found = walk->option[1] == MSS_OPTION_LENGTH;
+		return 1;
+	}
+	if (walk->option[0] == NO_OPERATION) {
+		walk->at++;
+		return 0;
+	}
+	if (walk->option[1] < 2)
+		return 1;
+	walk->at += walk->option[1];
+	return 0;
+}
+
 /* Lower the MSS option of a TCP SYN to `limit`. `ip_at` is where the IP header (without options)
  * begins. 0 when that is done or not needed. Not static, so that the verifier checks it once, and
  * not again for each way that leads here. */
 __noinline int clamp_mss(struct __sk_buff *skb, __u32 ip_at, __u32 limit)
 {
 	__u32 tcp_at = ip_at + sizeof(struct iphdr);
-	__u32 at = tcp_at + sizeof(struct tcphdr), end, sum_at;
-	__u8 option[MSS_OPTION_LENGTH];
+	struct walk walk = { .skb = skb, .at = tcp_at + sizeof(struct tcphdr) };
 	struct tcphdr tcp;
 	__be16 from, to;
+	__u32 sum_at;
 	__u16 mss;
 
 	if (bpf_skb_load_bytes(skb, tcp_at, &tcp, sizeof(tcp)) || !tcp.syn)
 		return 0;
-	end = tcp_at + tcp.doff * 4;
-	if (end > skb->len)
-		end = skb->len;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_TCP_OPTIONS; i++) {
-		/* Nothing that is shorter can be the option or have it behind it. */
-		if (at + sizeof(option) > end ||
-		    bpf_skb_load_bytes(skb, at, option, sizeof(option)))
-			return 0;
-		if (option[0] == END_OF_OPTIONS)
-			return 0;
-		if (option[0] == MSS_OPTION)
-			break;
-		if (option[0] == NO_OPERATION) {
-			at++;
-			continue;
-		}
-		if (option[1] < 2)
-			return 0;
-		at += option[1];
-	}
-	mss = option[2] << 8 | option[3];
-	if (option[0] != MSS_OPTION || option[1] != MSS_OPTION_LENGTH || mss <= limit)
+	walk.end = tcp_at + tcp.doff * 4;
+	if (walk.end > skb->len)
+		walk.end = skb->len;
+	bpf_loop(MAX_TCP_OPTIONS, next_option, &walk, 0);
+	mss = walk.option[2] << 8 | walk.option[3];
+	if (!walk.found || mss <= limit)
 		return 0;
 	from = bpf_htons(mss);
 	to = bpf_htons(limit);
-	if (bpf_skb_store_bytes(skb, at + 2, &to, sizeof(to), 0))
+	if (bpf_skb_store_bytes(skb, walk.at + 2, &to, sizeof(to), 0))
 		return -1;
-	if ((at - tcp_at) & 1) { /* the value lies across two words of the sum */
+	if ((walk.at - tcp_at) & 1) { /* the value lies across two words of the sum */
 		from = __builtin_bswap16(from);
 		to = __builtin_bswap16(to);
 	}

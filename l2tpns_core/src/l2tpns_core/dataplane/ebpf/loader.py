@@ -121,7 +121,10 @@ def remove_pins(pins: Path) -> None:
 
 def _load(entries: Mapping[str, int], old: Mapping[str, int]) -> Loaded:
     lib = library()
-    image = OBJECT.read_bytes()
+    try:
+        image = OBJECT.read_bytes()
+    except OSError as error:
+        raise FastPathError(f"cannot read {OBJECT}: {error.strerror}") from None
     log_buffer = ctypes.create_string_buffer(VERIFIER_LOG_BYTES)
     options = OpenOptions(
         sz=ctypes.sizeof(OpenOptions),
