@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from pyroute2 import IPRoute
@@ -30,7 +30,7 @@ OFFLOADS = {
 }
 TOLERANCE = 0.03
 THROTTLE_S = 10.0
-TRIES = 3
+TRIES = 5
 TCP = 6
 
 
@@ -64,10 +64,15 @@ def tunnelled(topology: Topology, offloads: dict[int, bool]) -> Iterator[Setting
 
 
 def transfer(
-    receiver: Namespace, at: str, sender: Namespace, content: bytes, seconds: float = 60.0
-) -> tuple[bytes, float]:
-    """Send content over TCP; return what arrived (until the time was over) and the time it took
-    from the first octet on."""
+    receiver: Namespace,
+    at: str,
+    sender: Namespace,
+    content: bytes,
+    seconds: float = 60.0,
+    note: Callable[[float], None] = lambda now: None,
+) -> bytes:
+    """Send content over TCP; return what arrived until the time was over. `note` is called at the
+    first octets and at the last."""
     with receiver.entered():
         listener = socket.create_server((at, PORT))
     stop = threading.Event()
@@ -89,24 +94,26 @@ def transfer(
     listener.settimeout(5)
     peer, _ = listener.accept()
     peer.settimeout(5)
-    found, started, taken = bytearray(), 0.0, 0.0
+    found, started, now = bytearray(), 0.0, 0.0
     while part := peer.recv(1 << 16):
         now = time.monotonic()
-        started = started or now
+        if not started:
+            started = now
+            note(now)
         found += part
-        taken = now - started
-        if taken > seconds:
+        if now - started > seconds:
             break
+    note(now)
     stop.set()
     peer.close()
     listener.close()
     thread.join()
-    return bytes(found), taken
+    return bytes(found)
 
 
 def test_tcp_arrives_from_the_network(setting: Setting) -> None:
     topology = setting.topology
-    found, _ = transfer(topology.lac, SUBSCRIBER, topology.net, CONTENT)
+    found = transfer(topology.lac, SUBSCRIBER, topology.net, CONTENT)
     assert hashlib.sha256(found).digest() == hashlib.sha256(CONTENT).digest()
     counters, outcomes = setting.fast.counters(KEY), setting.outcomes()
     assert counters.octets_out > len(CONTENT)
@@ -116,7 +123,7 @@ def test_tcp_arrives_from_the_network(setting: Setting) -> None:
 
 def test_tcp_arrives_from_the_subscriber(setting: Setting) -> None:
     topology = setting.topology
-    found, _ = transfer(topology.net, FAR, topology.lac, CONTENT)
+    found = transfer(topology.net, FAR, topology.lac, CONTENT)
     assert hashlib.sha256(found).digest() == hashlib.sha256(CONTENT).digest()
     assert setting.fast.counters(KEY).octets_in > len(CONTENT)
     assert set(setting.outcomes()) <= {"up_forwarded", "down_forwarded"}
@@ -155,19 +162,24 @@ def test_with_offloads_a_super_packet_leaves_whole(topology: Topology) -> None:
 
 
 def throttled_rate(topology: Topology, direction: str, rate: int) -> float:
-    """What TCP of a throttled session comes to, as a part of its rate, in octets of IP."""
+    """What TCP of a throttled session comes to, as a part of its rate, in octets of IP that passed
+    between the first and the last octet that was read."""
+    noted: list[tuple[float, int]] = []
     with tunnelled(topology, OFFLOADS["the kernel cuts"]) as setting:
+
+        def note(now: float) -> None:
+            counters = setting.fast.counters(KEY)
+            noted.append((now, counters.octets_in if direction == "in" else counters.octets_out))
+
         setting.install(**{f"throttle_{direction}": rate})
         ends = (topology.lac, SUBSCRIBER, topology.net)
         if direction == "in":
             ends = (topology.net, FAR, topology.lac)
-        found, _ = transfer(*ends, CONTENT, THROTTLE_S)
-        counters = setting.fast.counters(KEY)
-        passed = counters.octets_in if direction == "in" else counters.octets_out
+        transfer(*ends, CONTENT, THROTTLE_S, note)
         dropped = setting.fast.throttled(KEY)
         assert (dropped[0] > 0, dropped[1] > 0) == (direction == "in", direction == "out")
-    assert len(found) < passed
-    return passed * 8 / 1000 / THROTTLE_S / rate
+    (began, before), (ended, after) = noted
+    return (after - before) * 8 / 1000 / (ended - began) / rate
 
 
 @pytest.mark.slow
