@@ -172,7 +172,7 @@ def test_a_stream_of_super_packets_is_copied_whole_and_in_order(
     mirror = MirrorLac(topology)
     try:
         snooping.snoop(target.peer, clamp_mss=1000 if clamped else 0)
-        found, _ = transfer(topology.lac, SUBSCRIBER, topology.net, CONTENT)
+        found = transfer(topology.lac, SUBSCRIBER, topology.net, CONTENT)
         copies = target.copies()
     finally:
         mirror.close()

@@ -261,14 +261,14 @@ def clock(work: Callable[[], object]) -> float:
 
 
 def test_maps_have_the_layout_that_python_knows() -> None:
-    loaded = load({"counters": 2}, None)
+    loaded = load({"sessions": 2}, None)
     try:
         sizes = {name: Map(fd, name) for name, fd in loaded.maps.items()}
         expected = {
             "settings": layout.SETTINGS.size,
-            "sessions": layout.SESSION.size,
-            "buckets": layout.BUCKET.size,
-            "counters": layout.COUNTERS.size,
+            "sessions": layout.ROW,
+            "lacs": layout.LAC.size,
+            "throttles": layout.THROTTLE.size,
             "slots": 2 * layout.IDS,
             "blocks": 2 * layout.BLOCK,
         }

@@ -44,12 +44,22 @@ def test_outcomes_have_the_names_of_the_source() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["BURST_NS", "RATE_SHIFT", "PUNT", "ADDRESS_CONTROL", "HAS_NETWORKS"]
+    "name",
+    [
+        *("BURST_NS", "RATE_SHIFT"),
+        *("PUNT", "ADDRESS_CONTROL", "HAS_NETWORKS", "SNOOPED", "ECHO", "THROTTLED"),
+    ],
 )
 def test_constants_are_those_of_the_source(name: str) -> None:
     found = re.search(rf"#define {name} (\d+)", HEADER.read_text())
     assert found is not None
     assert int(found[1]) == getattr(layout, name)
+
+
+def test_times_have_the_unit_of_the_source() -> None:
+    found = re.search(r"#define TIME_SHIFT (\d+)", HEADER.read_text())
+    assert found is not None
+    assert layout.TIME_UNIT == (1 << int(found[1])) / 1e9
 
 
 def test_a_rate_becomes_the_time_that_an_octet_takes() -> None:

@@ -123,9 +123,9 @@ class FastPath:
             "networks": max(1, options.max_networks),
             "intercepts": max(1, options.max_intercepts),
             "targets": max(1, options.max_intercepts),
-            "sessions": sessions + 1,
-            "buckets": sessions + 1,
-            "counters": (sessions + 1) * possible_cpus(),
+            "sessions": (sessions + 1) * possible_cpus(),
+            "lacs": sessions + 1,
+            "throttles": sessions + 1,
         }
         return cls(load(entries, options.pins), options)
 

@@ -98,14 +98,24 @@ static __always_inline struct settings *get_settings(void)
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
-static __always_inline struct counters *counters_of(__u32 slot, const struct settings *set)
+/* A session as this CPU has it. */
+static __always_inline struct session *session_at(__u32 slot, const struct settings *set)
 {
 	__u32 index = bpf_get_smp_processor_id() * set->sessions + slot;
-	struct counters *count = bpf_map_lookup_elem(&counters, &index);
 
-	if (count) /* is fetched while the session still is: with many, neither is in the cache */
-		*(volatile __u64 *)&count->heard;
-	return count;
+	return bpf_map_lookup_elem(&sessions, &index);
+}
+
+static __always_inline struct lac *lac_of(const struct session *session)
+{
+	__u32 index = session->lac;
+
+	return bpf_map_lookup_elem(&lacs, &index);
+}
+
+static __always_inline __u32 now(void)
+{
+	return bpf_ktime_get_coarse_ns() >> TIME_SHIFT;
 }
 
 /* Whether a packet must go because its session is over its rate. The bucket is not a level but the
@@ -113,19 +123,41 @@ static __always_inline struct counters *counters_of(__u32 slot, const struct set
  * From a full one anything passes, or a super-packet larger than the burst never would. */
 static __always_inline int over_rate(__u64 *full, __u64 cost, __u32 octets)
 {
-	__u64 now = bpf_ktime_get_ns();
+	__u64 time = bpf_ktime_get_ns();
 	__u64 price = cost * octets >> RATE_SHIFT;
 
 	for (int i = 0; i < TRIES; i++) {
 		__u64 seen = *(volatile __u64 *)full;
-		__u64 from = seen > now ? seen : now;
+		__u64 from = seen > time ? seen : time;
 
-		if (from > now && from - now + price > BURST_NS)
+		if (from > time && from - time + price > BURST_NS)
 			return 1;
 		if (__sync_val_compare_and_swap(full, seen, from + price) == seen)
 			return 0;
 	}
 	return 0; /* other CPUs charge it right now; one packet for free */
+}
+
+static __always_inline int too_fast_in(__u32 slot, __u32 octets)
+{
+	struct throttle *throttle = bpf_map_lookup_elem(&throttles, &slot);
+
+	if (!throttle || !throttle->cost_in ||
+	    !over_rate(&throttle->full_in, throttle->cost_in, octets))
+		return 0;
+	__sync_fetch_and_add(&throttle->dropped_in, 1);
+	return 1;
+}
+
+static __always_inline int too_fast_out(__u32 slot, __u32 octets, __u32 packets)
+{
+	struct throttle *throttle = bpf_map_lookup_elem(&throttles, &slot);
+
+	if (!throttle || !throttle->cost_out ||
+	    !over_rate(&throttle->full_out, throttle->cost_out, octets))
+		return 0;
+	__sync_fetch_and_add(&throttle->dropped_out, packets);
+	return 1;
 }
 
 /* A walk over the options of a TCP header. */
@@ -207,19 +239,21 @@ static __always_inline int network_owner(__be32 address, __u32 *slot)
 	return 1;
 }
 
-static __always_inline struct session *session_of_key(__u32 key, __u32 *slot)
+static __always_inline struct session *session_of_key(__u32 key, const struct settings *set,
+						      __u32 *slot)
 {
 	__u32 zero = 0;
 	struct slots_of_ids *ids = bpf_map_lookup_elem(&slots, &zero);
 	struct session *session;
 
 	*slot = ids ? ids->slot[key & 0xffff] : 0;
-	session = bpf_map_lookup_elem(&sessions, slot);
+	session = session_at(*slot, set);
 	return session && session->key == key ? session : 0;
 }
 
 /* Who a packet is for. The session may be one that is not valid just now. */
-static __always_inline struct session *session_of_address(__be32 address, __u32 *slot)
+static __always_inline struct session *session_of_address(__be32 address,
+							  const struct settings *set, __u32 *slot)
 {
 	__be32 prefix = address & bpf_htonl(0xffffff00);
 	__u32 *found = bpf_map_lookup_elem(&directory, &prefix);
@@ -229,7 +263,7 @@ static __always_inline struct session *session_of_address(__be32 address, __u32 
 	if (found) {
 		block = bpf_map_lookup_elem(&blocks, found);
 		*slot = block ? block->slot[bpf_ntohl(address) & 0xff] : 0;
-		session = bpf_map_lookup_elem(&sessions, slot);
+		session = session_at(*slot, set);
 		if (session && session->address == address)
 			return session;
 	}
@@ -238,7 +272,7 @@ static __always_inline struct session *session_of_address(__be32 address, __u32 
 		*slot = *found;
 	else if (!network_owner(address, slot))
 		return 0;
-	session = bpf_map_lookup_elem(&sessions, slot);
+	session = session_at(*slot, set);
 	return session && (!found || session->address == address) ? session : 0;
 }
 
@@ -297,11 +331,11 @@ static __always_inline void fill_outer(struct iphdr *ip, struct udphdr *udp, __b
 }
 
 static __always_inline void fill(struct envelope *out, const struct session *session,
-				 const struct settings *set, __u32 length)
+				 const struct lac *lac, const struct settings *set, __u32 length)
 {
-	fill_outer((void *)&out->ip, (void *)&out->udp, session->local, session->peer, length);
+	fill_outer((void *)&out->ip, (void *)&out->udp, lac->local, lac->peer, length);
 	out->udp.source = set->l2tp_port;
-	out->udp.dest = session->peer_port;
+	out->udp.dest = lac->peer_port;
 	out->flags = bpf_htons(VERSION);
 	out->tunnel_id = session->peer_tunnel_id;
 	out->session_id = session->peer_session_id;
@@ -325,8 +359,8 @@ struct lcp {
  * Everything up to and with the PPP header, `strip` octets, is replaced by what we send. What has
  * our own Magic-Number is a loop, which is user space's business. */
 static __always_inline int answer_echo(struct __sk_buff *skb, const struct settings *set,
-				       const struct session *session, struct lcp *lcp, __u32 strip,
-				       __u32 room)
+				       const struct session *session, const struct lac *lac,
+				       struct lcp *lcp, __u32 strip, __u32 room)
 {
 	__u32 length = bpf_ntohs(lcp->length), kept = length;
 	struct envelope out = {};
@@ -335,7 +369,7 @@ static __always_inline int answer_echo(struct __sk_buff *skb, const struct setti
 	if (lcp->code != ECHO_REQUEST || length < sizeof(*lcp) || length > room ||
 	    length > session->mru || lcp->magic == session->magic)
 		return punt(UP_NOT_IPV4);
-	fill(&out, session, set, LONG_ENVELOPE + length);
+	fill(&out, session, lac, set, LONG_ENVELOPE + length);
 	out.ppp[0] = bpf_htons(PPP_ADDRESS_CONTROL);
 	out.ppp[1] = bpf_htons(PPP_LCP);
 	lcp->code = ECHO_REPLY;
@@ -363,9 +397,8 @@ int l2tp_up(struct __sk_buff *skb)
 {
 	void *data, *end;
 	struct settings *set = get_settings();
-	struct counters *count;
 	struct session *session;
-	struct bucket *bucket;
+	struct lac *lac;
 	struct ethhdr *eth;
 	struct iphdr *outer, *inner;
 	struct udphdr *udp;
@@ -427,17 +460,17 @@ int l2tp_up(struct __sk_buff *skb)
 		return punt(UP_SUPER_PACKET);
 
 	key = (__u32)bpf_ntohs(words[1]) << 16 | bpf_ntohs(words[2]);
-	session = session_of_key(key, &slot);
-	count = counters_of(slot, set);
-	if (!session || !count)
+	session = session_of_key(key, set, &slot);
+	lac = session ? lac_of(session) : 0;
+	if (!session || !lac)
 		return punt(UP_UNKNOWN_SESSION);
-	if (outer->daddr != session->local)
+	if (outer->daddr != lac->local)
 		return punt(UP_OTHER_ADDRESS);
 	if (session->flags & PUNT)
 		return punt(UP_FLAGGED);
-	if (outer->saddr != session->peer)
+	if (outer->saddr != lac->peer)
 		return drop(UP_WRONG_PEER);
-	count->heard = bpf_ktime_get_coarse_ns();
+	session->heard = now();
 
 	/* The PPP header. */
 	words += 3;
@@ -454,7 +487,7 @@ int l2tp_up(struct __sk_buff *skb)
 	if (words[0] == bpf_htons(PPP_LCP) && session->flags & ECHO &&
 	    (void *)(words + 1) + sizeof(lcp) <= end) {
 		__builtin_memcpy(&lcp, words + 1, sizeof(lcp));
-		return answer_echo(skb, set, session, &lcp, strip, room);
+		return answer_echo(skb, set, session, lac, &lcp, strip, room);
 	}
 	if (words[0] != bpf_htons(PPP_IPV4))
 		return punt(UP_NOT_IPV4);
@@ -483,13 +516,8 @@ int l2tp_up(struct __sk_buff *skb)
 		if (owner != slot) /* a network within another's: user space compares them all */
 			return punt(UP_SOURCE_UNSURE);
 	}
-	if (session->cost_in) {
-		bucket = bpf_map_lookup_elem(&buckets, &slot);
-		if (bucket && over_rate(&bucket->full_in, session->cost_in, total)) {
-			count->throttled_in++;
-			return drop(UP_THROTTLED);
-		}
-	}
+	if (session->flags & THROTTLED && too_fast_in(slot, total))
+		return drop(UP_THROTTLED);
 	syn = inner->protocol == IPPROTO_TCP && session->clamp_mss &&
 	      !(inner->frag_off & bpf_htons(OFFSET));
 
@@ -505,10 +533,10 @@ int l2tp_up(struct __sk_buff *skb)
 	if (session->flags & SNOOPED)
 		copy(skb, set, slot);
 	bpf_set_hash_invalid(skb); /* that was the tunnel's; flows are told apart by the packet */
-	count->packets_in++;
-	count->octets_in += total;
+	session->packets_in++;
+	session->octets_in += total;
+	session->data = session->heard;
 	add(UP_OCTETS, total);
-	count->data_in = count->heard;
 	return counted(UP_FORWARDED, bpf_redirect(set->tun_ifindex, BPF_F_INGRESS));
 }
 
@@ -673,9 +701,8 @@ int l2tp_down(struct __sk_buff *skb)
 	void *data, *end;
 	struct settings *set = get_settings();
 	struct envelope out = {};
-	struct counters *count;
 	struct session *session;
-	struct bucket *bucket;
+	struct lac *lac;
 	struct iphdr *ip;
 	__u32 slot = 0, size, mtu = 0, wrapping, is_copied;
 	struct pieces pieces;
@@ -695,9 +722,9 @@ int l2tp_down(struct __sk_buff *skb)
 	    *(__u8 *)ip != PLAIN_HEADER || bpf_ntohs(ip->tot_len) != size)
 		return punt(DOWN_NOT_PLAIN);
 
-	session = session_of_address(ip->daddr, &slot);
-	count = counters_of(slot, set);
-	if (!session || !count || !session->key)
+	session = session_of_address(ip->daddr, set, &slot);
+	lac = session ? lac_of(session) : 0;
+	if (!session || !lac || !session->key)
 		return punt(DOWN_NO_SESSION);
 	if (session->flags & PUNT)
 		return punt(DOWN_FLAGGED);
@@ -709,10 +736,10 @@ int l2tp_down(struct __sk_buff *skb)
 	wrapping = session->flags & ADDRESS_CONTROL ? LONG_ENVELOPE : SHORT_ENVELOPE;
 	if (size + wrapping > 0xffff)
 		return punt(DOWN_SUPER_PACKET);
-	hop.ifindex = session->ifindex;
-	hop.gateway = session->gateway;
+	hop.ifindex = lac->ifindex;
+	hop.gateway = lac->gateway;
 	if (!hop.ifindex)
-		find_hop(skb, session->local, session->peer, 0, &hop);
+		find_hop(skb, lac->local, lac->peer, 0, &hop);
 	if (!hop.ifindex)
 		return punt(DOWN_NO_ROUTE);
 	/* Only asked for what the link takes: user space has the kernel fragment what does not. */
@@ -720,26 +747,21 @@ int l2tp_down(struct __sk_buff *skb)
 	if (pieces.largest + wrapping > mtu)
 		return punt(DOWN_LINK_MTU);
 
-	if (session->cost_out) {
-		bucket = bpf_map_lookup_elem(&buckets, &slot);
-		if (bucket && over_rate(&bucket->full_out, session->cost_out, pieces.octets)) {
-			count->throttled_out += pieces.count;
-			return drop(DOWN_THROTTLED);
-		}
-	}
+	if (session->flags & THROTTLED && too_fast_out(slot, pieces.octets, pieces.count))
+		return drop(DOWN_THROTTLED);
 	is_copied = session->flags & SNOOPED && !is_own_copy(skb, ip, slot);
 	if (ip->protocol == IPPROTO_TCP && session->clamp_mss &&
 	    !(ip->frag_off & bpf_htons(OFFSET)) && clamp_mss(skb, 0, session->clamp_mss))
 		return drop(DOWN_FAILED);
 	if (is_copied)
 		copy(skb, set, slot);
-	fill(&out, session, set, size + wrapping);
+	fill(&out, session, lac, set, size + wrapping);
 	if (wrap(skb, &out, wrapping == LONG_ENVELOPE))
 		return drop(DOWN_FAILED);
-	count->packets_out += pieces.count;
-	count->octets_out += pieces.octets;
+	session->packets_out += pieces.count;
+	session->octets_out += pieces.octets;
+	session->data = now();
 	add(DOWN_OCTETS, pieces.octets);
-	count->data_out = bpf_ktime_get_coarse_ns();
 	return counted(DOWN_FORWARDED, send(&hop));
 }
 

@@ -17,6 +17,10 @@
 #define HAS_NETWORKS 4   /* it has Framed-Routes: see the map of that name */
 #define SNOOPED 8        /* each packet is copied: see `intercepts` */
 #define ECHO 16          /* LCP Echo-Requests are answered, with `magic` */
+#define THROTTLED 32     /* see `throttles` */
+
+/* The times of a session are CLOCK_MONOTONIC nanoseconds without these bits: 67 ms. */
+#define TIME_SHIFT 26
 
 /* A throttled session may send this much ahead of its rate: more than the 200 ms for which TCP is
  * silent when a whole window was lost, or its credit would run over each time. */
@@ -25,49 +29,52 @@
 
 struct settings {
 	__u32 tun_ifindex;
-	__u32 sessions;  /* how many there can be: the stride of `counters` */
+	__u32 sessions;  /* how many there can be: the stride of `sessions` */
 	__be16 l2tp_port;
 	__u16 layout;    /* of these maps: LAYOUT of layout.py */
 	__u32 cookie;    /* the mark of packets that are copies, within the TUN device; never 0 */
 };
 
-/* One session, written by user space. Addresses are in network order. */
+/* One session as one CPU has it, in one cache line: what user space wrote, the same for each CPU,
+ * and what this CPU counted. Addresses are in network order. */
 struct session {
 	__u32 key;       /* our tunnel id << 16 | our session id; 0 while the slot is not valid */
 	__be32 address;  /* the subscriber's; 0 while its network is down */
-	__be32 peer;     /* the LAC */
-	__be32 local;    /* ours, that the LAC talks to */
-	__be16 peer_port;
-	__be16 peer_tunnel_id;
-	__be16 peer_session_id;
+	__be32 magic;    /* our LCP Magic-Number */
+	__u16 lac;       /* index into `lacs` */
+	__u16 flags;
 	__u16 mru;
 	__u16 clamp_mss; /* largest TCP MSS that passes; 0 for any */
-	__u16 flags;
-	__u32 ifindex;   /* to the LAC; 0 to ask the routing table for every packet */
-	__u64 cost_in;   /* nanoseconds per octet << RATE_SHIFT; 0 for no throttle */
-	__u64 cost_out;
-	__be32 gateway;  /* next hop to the LAC, which may be the LAC; 0 to ask the routing table */
-	__be32 magic;    /* our LCP Magic-Number */
-	__u32 unused[2];
-};
+	__be16 peer_tunnel_id;
+	__be16 peer_session_id;
 
-/* The two token buckets of a session, as the times at which they will be full again. */
-struct bucket {
-	__u64 full_in;
-	__u64 full_out;
-};
-
-/* What one CPU saw of a session; a cache line. Times are CLOCK_MONOTONIC nanoseconds. */
-struct counters {
 	__u64 packets_in;
 	__u64 octets_in;
 	__u64 packets_out;
 	__u64 octets_out;
-	__u64 heard;     /* last message of any kind from the LAC */
-	__u64 data_in;   /* last packet forwarded upwards */
-	__u64 data_out;
-	__u32 throttled_in; /* packets dropped */
-	__u32 throttled_out;
+	__u32 heard;     /* last message of any kind from the LAC */
+	__u32 data;      /* last packet forwarded */
+};
+
+/* A LAC's end of a tunnel, and the way to it. */
+struct lac {
+	__be32 peer;
+	__be32 local;    /* ours, that the LAC talks to */
+	__be32 gateway;  /* next hop, which may be the LAC; 0 to ask the routing table */
+	__u32 ifindex;   /* to the LAC; 0 to ask the routing table for every packet */
+	__be16 peer_port;
+	__u16 unused[3];
+};
+
+/* What a throttled session may send. The token buckets are the times at which they will be full
+ * again. All CPUs share them. */
+struct throttle {
+	__u64 cost_in;   /* nanoseconds per octet << RATE_SHIFT; 0 for no throttle */
+	__u64 cost_out;
+	__u64 full_in;
+	__u64 full_out;
+	__u32 dropped_in; /* packets */
+	__u32 dropped_out;
 };
 
 /* What became of packets, for `statistics`; layout.py has the names. */
@@ -205,7 +212,10 @@ struct {
 	__type(value, __u32);
 } targets SEC(".maps");
 
-/* User space maps these arrays into its memory, to read and write without system calls. */
+/* User space maps these arrays into its memory, to read and write without system calls.
+ *
+ * By cpu * settings.sessions + slot: no CPU writes where another does, and what one CPU needs of
+ * many sessions lies on few pages. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -219,18 +229,17 @@ struct {
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct bucket);
-} buckets SEC(".maps");
+	__type(value, struct lac);
+} lacs SEC(".maps");
 
-/* By cpu * settings.sessions + slot: no CPU writes where another does, and what one CPU needs of
- * many sessions lies on few pages. */
+/* By slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
+	__type(value, struct throttle);
+} throttles SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

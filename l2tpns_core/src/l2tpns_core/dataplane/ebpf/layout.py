@@ -3,24 +3,33 @@
 import struct
 from typing import Final
 
-LAYOUT: Final = 4
+LAYOUT: Final = 5
 """Goes up when a map of the same size means something else: older maps are then not adopted."""
 
 SETTINGS: Final = struct.Struct("=II2sHI")
 """tun_ifindex, sessions, l2tp_port, layout, cookie"""
 
-SESSION: Final = struct.Struct("=I4s4s4s2s2s2sHHHIQQ4s4s8x")
-"""key, address, peer, local, peer_port, peer_tunnel_id, peer_session_id, mru, clamp_mss, flags,
-ifindex, cost_in, cost_out, gateway, magic"""
+SESSION: Final = struct.Struct("=I4s4sHHHH2s2s")
+"""What user space writes of a session: key, address, magic, lac, flags, mru, clamp_mss,
+peer_tunnel_id, peer_session_id"""
 SESSION_KEY: Final = struct.Struct("=I")
 ADDRESS_AT: Final = 4
+SESSION_LAC: Final = struct.Struct("=H")
+LAC_AT: Final = 12
+COUNTERS: Final = struct.Struct("=4QII")
+"""What lies behind it, the programs' part: packets_in, octets_in, packets_out, octets_out, heard,
+data"""
+ROW: Final = SESSION.size + COUNTERS.size
+"""Octets of a session, as one CPU has it."""
+TIME_UNIT: Final = (1 << 26) / 1_000_000_000
+"""Seconds that 1 is in `heard` and `data`."""
 
-BUCKET: Final = struct.Struct("=QQ")
-"""full_in, full_out"""
+LAC: Final = struct.Struct("=4s4s4sI2s6x")
+"""peer, local, gateway, ifindex, peer_port"""
 
-COUNTERS: Final = struct.Struct("=7QII")
-"""packets_in, octets_in, packets_out, octets_out, heard, data_in, data_out, throttled_in,
-throttled_out"""
+THROTTLE: Final = struct.Struct("=QQQQII")
+"""cost_in, cost_out, full_in, full_out, dropped_in, dropped_out"""
+THROTTLE_COSTS: Final = struct.Struct("=QQ")
 
 SLOT: Final = struct.Struct("=I")
 IDS: Final = 1 << 16
@@ -39,6 +48,7 @@ ADDRESS_CONTROL: Final = 2
 HAS_NETWORKS: Final = 4
 SNOOPED: Final = 8
 ECHO: Final = 16
+THROTTLED: Final = 32
 
 BURST_NS: Final = 250_000_000
 RATE_SHIFT: Final = 10

@@ -41,8 +41,8 @@ MAPS: Final = (
     "intercepts",
     "targets",
     "sessions",
-    "buckets",
-    "counters",
+    "lacs",
+    "throttles",
     "statistics",
 )
 VERIFIER_LOG_BYTES: Final = 1 << 20

@@ -12,11 +12,11 @@ from l2tpns_core.dataplane.ebpf.claims import Claims
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.hosts import HostChanges, HostTable
 from l2tpns_core.dataplane.ebpf.intercepts import Intercepts, Origin
+from l2tpns_core.dataplane.ebpf.lacs import LacTable
 from l2tpns_core.dataplane.ebpf.maps import ArrayMemory, KeyedMap, possible_cpus
 from l2tpns_core.dataplane.plane import SessionCounters, SessionRoute
 
 NEVER: Final = SessionCounters()
-SECOND_NS: Final = 1_000_000_000
 LONG_PPP: Final = b"\xff\x03\x00\x21"
 SHORT_PPP: Final = b"\x00\x21"
 ADDRESS_BITS: Final = 32
@@ -25,7 +25,7 @@ ANY: Final = "0.0.0.0"
 FIRST_CREDIT_NS: Final = 100_000_000
 SHORT_MAX: Final = 0xFFFF
 ID_MASK: Final = 0xFFFF
-NO_COUNTERS: Final = bytes(layout.COUNTERS.size)
+NOTHING: Final = bytes(layout.ROW)
 
 Network = tuple[int, int]
 
@@ -55,20 +55,20 @@ class SessionTable:
         not known."""
         self._networks = KeyedMap(maps["networks"], "networks")
         self._sessions = ArrayMemory(maps["sessions"], "sessions")
-        self._buckets = ArrayMemory(maps["buckets"], "buckets")
-        self._counters = ArrayMemory(maps["counters"], "counters")
+        self._lacs = LacTable(maps["lacs"])
+        self._throttles = ArrayMemory(maps["throttles"], "throttles")
         self.maps = (
             self._ids,
             *self._host_table.maps,
             *self._intercepts.maps,
             self._networks,
             self._sessions,
-            self._buckets,
-            self._counters,
+            self._lacs.memory,
+            self._throttles,
         )
-        slots = self._sessions.max_entries
-        self._rows = range(0, possible_cpus() * slots, slots)
-        """Where the counters of each CPU begin."""
+        slots = self._throttles.max_entries
+        self._cpus = range(0, possible_cpus() * slots * layout.ROW, slots * layout.ROW)
+        """Where the sessions of each CPU begin."""
         self.size = slots - 1
         """Slot 0 stays empty: it is where a packet that belongs to nobody is led to."""
         self.slots: dict[int, int] = {}
@@ -104,7 +104,8 @@ class SessionTable:
         slots = {key: self.slots.pop(key) for key in dict.fromkeys(keys) if key in self.slots}
         hosts = HostChanges(self._hosts)
         for key, slot in slots.items():
-            layout.SESSION_KEY.pack_into(self._sessions.bytes, slot * layout.SESSION.size, 0)
+            self._set_key(slot, 0)
+            self._lacs.release(self._lac_at(slot))
             if self._ids.words[key & ID_MASK] == slot:
                 self._ids.words[key & ID_MASK] = 0
             self._replace_networks(slot, ())
@@ -118,27 +119,28 @@ class SessionTable:
         """The counters of a slot. CLOCK_MONOTONIC, which time.monotonic() is, goes on over the end
         of a process, so the times are right after an adoption too."""
         rows = self._counters_at(slot)
-        packets_in, octets_in, packets_out, octets_out, heard, data_in, data_out, *_ = rows[0]
+        packets_in, octets_in, packets_out, octets_out, heard, data = rows[0]
         for row in rows[1:]:
             packets_in += row[0]
             octets_in += row[1]
             packets_out += row[2]
             octets_out += row[3]
             heard = max(heard, row[4])
-            data_in, data_out = max(data_in, row[5]), max(data_out, row[6])
+            data = max(data, row[5])
         return SessionCounters(
             octets_in,
             octets_out,
             packets_in,
             packets_out,
-            heard / SECOND_NS,
-            max(data_in, data_out) / SECOND_NS,
+            heard * layout.TIME_UNIT,
+            data * layout.TIME_UNIT,
         )
 
     def throttled(self, slot: int) -> tuple[int, int]:
         """Packets that the throttle of a slot dropped: from the subscriber, to the subscriber."""
-        rows = self._counters_at(slot)
-        return sum(row[7] for row in rows), sum(row[8] for row in rows)
+        start = slot * layout.THROTTLE.size
+        *_, dropped_in, dropped_out = layout.THROTTLE.unpack_from(self._throttles.bytes, start)
+        return dropped_in, dropped_out
 
     def read_all(self, batch: int) -> Iterator[dict[int, SessionCounters]]:
         """The counters of all sessions, so many at a time."""
@@ -149,15 +151,15 @@ class SessionTable:
     def adopt(self) -> None:
         """Learn from the maps what an earlier process put there."""
         for slot in range(1, self.size + 1):
-            (key,) = layout.SESSION_KEY.unpack_from(
-                self._sessions.bytes, slot * layout.SESSION.size
-            )
+            (key,) = layout.SESSION_KEY.unpack_from(self._sessions.bytes, slot * layout.ROW)
             if key:
                 self.slots[key] = slot
+                self._lacs.adopt(self._lac_at(slot))
                 self._ids.words[key & ID_MASK] = slot
                 address = self._address_at(slot)
                 if address:
                     self._hosts.add(address, slot)
+        self._lacs.adopted()
         used = set(self.slots.values())
         self._free = deque(slot for slot in range(1, self.size + 1) if slot not in used)
         for address, slot in self._host_table.adopt(used):
@@ -174,20 +176,21 @@ class SessionTable:
 
     def close(self) -> None:
         self._host_table.close()
-        for memory in (self._ids, self._sessions, self._buckets, self._counters):
+        for memory in (self._ids, self._sessions, self._lacs.memory, self._throttles):
             memory.close()
 
     def _take_slot(self, key: int) -> int:
         if not self._free:
             raise FastPathError(f"all {self.size} places for sessions are taken")
         slot = self._free.popleft()
-        for row in self._rows:
-            start = (row + slot) * layout.COUNTERS.size
-            self._counters.bytes[start : start + layout.COUNTERS.size] = NO_COUNTERS
+        for cpu in self._cpus:
+            start = cpu + slot * layout.ROW
+            self._sessions.bytes[start : start + layout.ROW] = NOTHING
         # A bucket begins with little credit: over any time from now on a session gets no more than
         # its rate, but its first packets pass.
         full = time.monotonic_ns() + layout.BURST_NS - FIRST_CREDIT_NS
-        layout.BUCKET.pack_into(self._buckets.bytes, slot * layout.BUCKET.size, full, full)
+        start = slot * layout.THROTTLE.size
+        layout.THROTTLE.pack_into(self._throttles.bytes, start, 0, 0, full, full, 0, 0)
         self.slots[key] = slot
         return slot
 
@@ -199,40 +202,61 @@ class SessionTable:
         flags |= layout.HAS_NETWORKS if route.networks else 0
         flags |= layout.SNOOPED if route.snoop else 0
         flags |= layout.ECHO if route.magic else 0
+        flags |= layout.THROTTLED if route.throttle_in or route.throttle_out else 0
+        self._set_key(slot, 0)
+        self._lacs.release(self._lac_at(slot))
         image = layout.SESSION.pack(
             0,
             route.ip.to_bytes(4, "big"),
-            socket.inet_aton(route.peer[0]),
-            socket.inet_aton(route.local or self._local or ANY),
-            network_order(route.peer[1]),
-            network_order(route.peer_tunnel_id),
-            network_order(route.peer_session_id),
+            route.magic.to_bytes(4, "big"),
+            self._lacs.take(self._lac(route, hop)),
+            flags,
             min(route.mru, SHORT_MAX),
             min(route.clamp_mss, SHORT_MAX),
-            flags,
-            hop.ifindex,
+            network_order(route.peer_tunnel_id),
+            network_order(route.peer_session_id),
+        )[layout.SESSION_KEY.size :]
+        for cpu in self._cpus:
+            start = cpu + slot * layout.ROW
+            first = start + layout.SESSION_KEY.size
+            self._sessions.bytes[first : start + layout.SESSION.size] = image
+        layout.THROTTLE_COSTS.pack_into(
+            self._throttles.bytes,
+            slot * layout.THROTTLE.size,
             layout.cost_of(route.throttle_in),
             layout.cost_of(route.throttle_out),
-            socket.inet_aton(hop.gateway or ANY),
-            route.magic.to_bytes(4, "big"),
         )
-        start = slot * layout.SESSION.size
-        key_end = start + layout.SESSION_KEY.size
-        layout.SESSION_KEY.pack_into(self._sessions.bytes, start, 0)
-        self._sessions.bytes[key_end : start + layout.SESSION.size] = image[
-            layout.SESSION_KEY.size :
-        ]
-        layout.SESSION_KEY.pack_into(self._sessions.bytes, start, route.key)
+        self._set_key(slot, route.key)
+
+    def _lac(self, route: SessionRoute, hop: NextHop) -> bytes:
+        return layout.LAC.pack(
+            socket.inet_aton(route.peer[0]),
+            socket.inet_aton(route.local or self._local or ANY),
+            socket.inet_aton(hop.gateway or ANY),
+            hop.ifindex,
+            network_order(route.peer[1]),
+        )
+
+    def _set_key(self, slot: int, key: int) -> None:
+        for cpu in self._cpus:
+            layout.SESSION_KEY.pack_into(self._sessions.bytes, cpu + slot * layout.ROW, key)
+
+    def _lac_at(self, slot: int) -> int:
+        """The LAC's index in a slot."""
+        start = slot * layout.ROW + layout.LAC_AT
+        (index,) = layout.SESSION_LAC.unpack_from(self._sessions.bytes, start)
+        return int(index)
 
     def _address_at(self, slot: int) -> int:
         """The subscriber's address in a slot."""
-        start = slot * layout.SESSION.size + layout.ADDRESS_AT
+        start = slot * layout.ROW + layout.ADDRESS_AT
         return int.from_bytes(self._sessions.bytes[start : start + 4], "big")
 
     def _counters_at(self, slot: int) -> list[tuple[int, ...]]:
         """The counters of a slot, a row for each CPU."""
-        memory, size = self._counters.bytes, layout.COUNTERS.size
-        return [layout.COUNTERS.unpack_from(memory, (row + slot) * size) for row in self._rows]
+        start = slot * layout.ROW + layout.SESSION.size
+        memory = self._sessions.bytes
+        return [layout.COUNTERS.unpack_from(memory, cpu + start) for cpu in self._cpus]
 
     def _replace_networks(self, slot: int, networks: tuple[Network, ...]) -> bool:
         """Change what networks a slot claims; False when the map has no room for all of them."""
