@@ -243,9 +243,7 @@ class Daemon:
             send_icmp=send_icmp,
             clock=loop.time,
         )
-        self.plane = self._planes.open(
-            user, self._device, self._tun_index, self._netlink.way_to, loop
-        )
+        self.plane = self._planes.open(user, self._device, self._tun_index, self._netlink, loop)
         self.lns = Lns(
             config,
             plane=self.plane,

@@ -5,25 +5,29 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from pathlib import Path
 
 from l2tpns_core.config.checks import SEPARATORS
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.ebpf.attach import remove_strays
+from l2tpns_core.dataplane.ebpf.direct import DirectWay
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath, FastPathOptions
 from l2tpns_core.dataplane.ebpf.keep import Keep
 from l2tpns_core.dataplane.ebpf.paths import LacPaths
 from l2tpns_core.dataplane.ebpf.plane import EbpfPlane
 from l2tpns_core.dataplane.tun import UserPlane
+from l2tpns_core.net.netlink import Netlink
+from l2tpns_core.net.onlookers import Onlookers
 from l2tpns_core.net.tun_device import TunDevice
 from l2tpns_core.observe.plane_report import KernelReport, PlaneReport
 from l2tpns_core.startup import StartError
 
 log = logging.getLogger("l2tpns.plane")
 
-FindWay = Callable[[str], Awaitable[tuple[int, str]]]
+SHOWN_APART = ("forwarded", "octets", "direct")
+DIRECT_IS_OFF = "bpf_direct says so"
 
 
 class PlaneHost:
@@ -37,6 +41,7 @@ class PlaneHost:
         self._why_no_keep = "bpf_directory is empty"
         self._reason = ""
         self._device_name = ""
+        self._direct: DirectWay | None = None
 
     def clear(self) -> None:
         """Remove what a killed daemon left: programs, maps, the TUN device. Before a device of the
@@ -62,7 +67,7 @@ class PlaneHost:
         user: UserPlane,
         device: TunDevice,
         tun_index: int,
-        find_way: FindWay,
+        netlink: Netlink,
         loop: asyncio.AbstractEventLoop,
     ) -> UserPlane | EbpfPlane:
         """The plane, whose part in user space is `user`. Raises StartError."""
@@ -85,14 +90,26 @@ class PlaneHost:
             return user
         plane = self.plane = EbpfPlane(user, fast)
         names = [name for name in SEPARATORS.split(self._config.lac_interfaces) if name]
-        paths = LacPaths(plane, find_way, names)
-        follow = loop.create_task(paths.run(), name="ways to LACs")
-        follow.add_done_callback(report_end)
-        self._stack.callback(follow.cancel)
+        self._follow(loop, LacPaths(plane, netlink.way_to, names).run(), "ways to LACs")
+        if self._config.bpf_direct:
+            self._direct = DirectWay(
+                fast,
+                Onlookers(tun_index).find,
+                lambda: ways_to_network(netlink, tun_index),
+                loop.time,
+            )
+            self._follow(loop, self._direct.run(), "direct way")
         log.warning("data plane: eBPF, with user space for what it leaves")
         if self._keep is None:
             log.warning("forwarding ends when the daemon is killed: %s", self._why_no_keep)
         return plane
+
+    def _follow(
+        self, loop: asyncio.AbstractEventLoop, work: Coroutine[None, None, None], name: str
+    ) -> None:
+        task = loop.create_task(work, name=name)
+        task.add_done_callback(report_end)
+        self._stack.callback(task.cancel)
 
     def report(self) -> PlaneReport:
         """What `show dataplane` has to say."""
@@ -133,7 +150,7 @@ class PlaneHost:
         if not isinstance(self.plane, EbpfPlane):
             return None
         found = self.plane.fast.statistics()
-        known = {"up_forwarded", "down_forwarded", "up_octets", "down_octets"}
+        known = {f"{way}_{what}" for way in ("up", "down") for what in SHOWN_APART}
         return KernelReport(
             sessions=found.sessions,
             max_sessions=found.max_sessions,
@@ -141,6 +158,10 @@ class PlaneHost:
             lacs={
                 host: name_of(hop.ifindex) + (f" by {hop.gateway}" if hop.gateway != host else "")
                 for host, hop in self.plane.paths.items()
+            },
+            past_the_stack={
+                "up": found.outcomes["up_direct"],
+                "down": found.outcomes["down_direct"],
             },
             hits={
                 "up": found.outcomes["up_forwarded"],
@@ -156,13 +177,21 @@ class PlaneHost:
             programs=found.programs,
             maps=found.memory,
             pins=str(self._keep.pins) if self._keep is not None else "",
+            direct=self._direct is not None and self._direct.obstacle == "",
+            obstacle=DIRECT_IS_OFF if self._direct is None else self._direct.obstacle or "",
         )
 
 
 def report_end(task: "asyncio.Task[None]") -> None:
     """A task that ends by itself has failed; nobody waits for it."""
     if not task.cancelled() and task.exception() is not None:
-        log.critical("%s: nobody follows them any more", task.get_name(), exc_info=task.exception())
+        log.critical("%s: nobody follows any more", task.get_name(), exc_info=task.exception())
+
+
+async def ways_to_network(netlink: Netlink, tun_index: int) -> tuple[set[int], bool]:
+    """Where packets for subscribers may come from, and whether routes have several next hops."""
+    interfaces, several = await netlink.ways_out()
+    return interfaces - {tun_index}, several
 
 
 def name_of(ifindex: int) -> str:

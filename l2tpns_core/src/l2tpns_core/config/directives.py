@@ -427,6 +427,13 @@ class Config:
         acts_at=ActsAt.RESTART,
     )
 
+    bpf_direct: bool = directive(
+        True,
+        "Let packets that the kernel forwards pass by its IP stack while nothing there would see "
+        "them: no firewall rule, no capture, no policy routing. `no` sends all of them through it.",
+        acts_at=ActsAt.RESTART,
+    )
+
     # Plugins
     plugin_slow_ms: int = directive(
         50,

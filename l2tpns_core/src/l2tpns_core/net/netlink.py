@@ -134,6 +134,17 @@ class Netlink:
             found.append(((network, int(route["dst_len"])), int(route.get("priority") or 0)))
         return found
 
+    async def ways_out(self) -> tuple[set[int], bool]:
+        """The interfaces that routes of the main table lead to, and whether some route has, or may
+        have, several next hops."""
+        found: set[int] = set()
+        several = False
+        async for route in await self._ipr.get_routes(family=FAMILY_INET, table=MAIN_TABLE):
+            hops = route.get("multipath")
+            several = several or bool(hops) or bool(route.get("nh_id"))
+            found |= {int(hop.get("oif") or 0) for hop in hops or [route]}
+        return found - {0}, several
+
     async def interfaces_for(self, address: int) -> list[Interface]:
         """The Ethernet interfaces that are up and on whose network an address lies."""
         indexes = set()

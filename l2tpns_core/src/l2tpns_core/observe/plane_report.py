@@ -16,6 +16,8 @@ class KernelReport:
     """The way to each LAC: interface, and gateway if there is one."""
     hits: Mapping[str, int]
     """Packets forwarded, `up` (from subscribers) and `down`."""
+    past_the_stack: Mapping[str, int]
+    """Those of them that passed by the IP stack."""
     punts: Mapping[str, int]
     """Packets left to user space, by direction and reason: `up control`."""
     drops: Mapping[str, int]
@@ -27,6 +29,10 @@ class KernelReport:
     """Bytes of kernel memory of each map."""
     pins: str
     """Where it outlives the daemon; "" where it does not."""
+    direct: bool
+    """Whether packets pass by the IP stack now."""
+    obstacle: str
+    """Why they do not; "" when they do, or when nobody has looked yet."""
 
     @property
     def memory(self) -> int:

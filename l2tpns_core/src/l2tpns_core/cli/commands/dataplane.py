@@ -48,6 +48,8 @@ def _places(kernel: KernelReport) -> Iterator[str]:
     interfaces = ", ".join(f"{name} ({how})" for name, how in kernel.interfaces.items())
     yield _row("LAC interfaces", interfaces or "none yet: no LAC has sessions")
     yield _row("Outlives us in", kernel.pins or "no place: it ends with the daemon")
+    direct = "no" + (f": {kernel.obstacle}" if kernel.obstacle else "")
+    yield _row("Past the IP stack", "yes" if kernel.direct else direct)
     yield _row("Sessions", f"{kernel.sessions} of {kernel.max_sessions}")
     for host, way in kernel.lacs.items():
         yield _row(f"LAC {host}", way)
@@ -55,7 +57,12 @@ def _places(kernel: KernelReport) -> Iterator[str]:
 
 def _packets(report: PlaneReport) -> dict[str, Mapping[str, int]]:
     rows = {"in the process": report.process}
-    return rows if report.kernel is None else {"in the kernel": report.kernel.hits} | rows
+    if report.kernel is None:
+        return rows
+    return {
+        "in the kernel": report.kernel.hits,
+        "of these past the IP stack": report.kernel.past_the_stack,
+    } | rows
 
 
 def _kernel_tables(kernel: KernelReport, privileged: bool) -> Iterator[str]:

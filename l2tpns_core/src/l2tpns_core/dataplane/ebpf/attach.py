@@ -48,10 +48,21 @@ class Direction(Enum):
 
     UP = "up"
     DOWN = "down"
+    IN = "in"
 
     @property
     def program(self) -> str:
         return f"l2tp_{self.value}"
+
+    @property
+    def priority(self) -> int:
+        """Of the filter of clsact: what looks at packets first has the lower number."""
+        return PRIORITY + (self is Direction.IN)
+
+    @property
+    def is_ingress(self) -> bool:
+        """Whether it sees what an interface receives; else what is sent there."""
+        return self is not Direction.DOWN
 
 
 class Method(Enum):
@@ -81,7 +92,7 @@ def attach(
 
     Raises FastPathError.
     """
-    if direction is Direction.UP and not is_ethernet(ifindex):
+    if direction.is_ingress and not is_ethernet(ifindex):
         raise FastPathError(f"interface {ifindex} is not Ethernet", "user space serves its LACs")
     if method is not Method.CLSACT:
         path = pins / f"{direction.value}-{ifindex}" if pins else None
@@ -117,7 +128,7 @@ def leftovers(pins: Path) -> list[tuple[Direction, int]]:
     found = []
     for path in sorted(pins.iterdir()):
         name, _, number = path.name.partition("-")
-        if name not in (Direction.UP.value, Direction.DOWN.value) or not number.isdecimal():
+        if name not in {each.value for each in Direction} or not number.isdecimal():
             continue
         fd = pinned(path)
         try:
@@ -152,7 +163,7 @@ def _attach_tcx(direction: Direction, ifindex: int, program: int, path: Path | N
             return link
         os.close(link)  # its interface went, and the number came again
         path.unlink()
-    kind = TCX_INGRESS if direction is Direction.UP else TCX_EGRESS
+    kind = TCX_INGRESS if direction.is_ingress else TCX_EGRESS
     link = int(lib.bpf_link_create(program, ifindex, kind, None))
     if link < 0 and -link in NO_TCX:
         return None
@@ -167,7 +178,7 @@ def _attach_tcx(direction: Direction, ifindex: int, program: int, path: Path | N
 
 
 def _hook(direction: Direction, ifindex: int) -> TcHook:
-    point = TC_INGRESS if direction is Direction.UP else TC_EGRESS
+    point = TC_INGRESS if direction.is_ingress else TC_EGRESS
     return TcHook(sz=ctypes.sizeof(TcHook), ifindex=ifindex, attach_point=point)
 
 
@@ -181,7 +192,7 @@ def _attach_filter(direction: Direction, ifindex: int, program: int) -> None:
         prog_fd=program,
         flags=TC_REPLACE,
         handle=HANDLE,
-        priority=PRIORITY,
+        priority=direction.priority,
     )
     check(
         lib.bpf_tc_attach(ctypes.byref(hook), ctypes.byref(options)),
@@ -192,7 +203,7 @@ def _attach_filter(direction: Direction, ifindex: int, program: int) -> None:
 def remove_filter(direction: Direction, ifindex: int) -> None:
     """Remove our filter, if it is there. The clsact qdisc stays: others may use it."""
     hook = _hook(direction, ifindex)
-    options = TcOptions(sz=ctypes.sizeof(TcOptions), handle=HANDLE, priority=PRIORITY)
+    options = TcOptions(sz=ctypes.sizeof(TcOptions), handle=HANDLE, priority=direction.priority)
     library().bpf_tc_detach(ctypes.byref(hook), ctypes.byref(options))
 
 
@@ -207,7 +218,7 @@ def remove_strays() -> None:
 def _has_our_filter(direction: Direction, ifindex: int) -> bool:
     """Whether the filter in our place is a program of ours, not somebody else's."""
     lib, hook = library(), _hook(direction, ifindex)
-    options = TcOptions(sz=ctypes.sizeof(TcOptions), handle=HANDLE, priority=PRIORITY)
+    options = TcOptions(sz=ctypes.sizeof(TcOptions), handle=HANDLE, priority=direction.priority)
     if lib.bpf_tc_query(ctypes.byref(hook), ctypes.byref(options)) < 0:
         return False
     fd = int(lib.bpf_prog_get_fd_by_id(options.prog_id))

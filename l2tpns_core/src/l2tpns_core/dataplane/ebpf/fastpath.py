@@ -24,7 +24,7 @@ from l2tpns_core.dataplane.ebpf.attach import (
 from l2tpns_core.dataplane.ebpf.intercepts import Origin
 from l2tpns_core.dataplane.ebpf.libbpf import unpin_link
 from l2tpns_core.dataplane.ebpf.loader import Loaded, load, remove_pins
-from l2tpns_core.dataplane.ebpf.maps import Map, PerCpuArray, possible_cpus
+from l2tpns_core.dataplane.ebpf.maps import Map, PerCpuSums, possible_cpus
 from l2tpns_core.dataplane.ebpf.table import ASK, NEVER, NextHop, SessionTable
 from l2tpns_core.dataplane.plane import SessionCounters, SessionRoute
 
@@ -38,6 +38,7 @@ need the slower map."""
 COUNTERS_BATCH: Final = 512
 COOKIES: Final = 0xFFFFFFFF
 ONLY_ENTRY: Final = bytes(4)
+NANOSECONDS: Final = 1_000_000_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -102,10 +103,14 @@ class FastPath:
         """Whether the sessions of an earlier process were taken over; keys() names them."""
         self._loaded = loaded
         self._settings = Map(loaded.maps["settings"], "settings")
-        self._statistics = PerCpuArray(loaded.maps["statistics"], "statistics")
+        self._statistics = PerCpuSums(loaded.maps["statistics"], "statistics")
         self._table = SessionTable(loaded.maps, options.local)
         self._attached: dict[int, Attachment] = {}
+        self._networks: dict[int, Attachment] = {}
         self._tun: Attachment | None = None
+        self._tun_index = 0
+        self._direct_until = 0
+        self._many_paths = True
         self._closed = False
         self._cookie = secrets.randbelow(COOKIES) + 1
         if loaded.adopted:
@@ -133,11 +138,8 @@ class FastPath:
 
     def attach_tun(self, ifindex: int) -> None:
         """Put upward packets into a TUN device, and take downward ones from it."""
-        port = struct.pack(">H", self.options.l2tp_port)
-        settings = layout.SETTINGS.pack(
-            ifindex, self._table.size + 1, port, layout.LAYOUT, self._cookie
-        )
-        self._settings.update(ONLY_ENTRY, settings)
+        self._tun_index = ifindex
+        self._write_settings()
         if self._tun is not None and self._tun.ifindex != ifindex:
             detach(self._tun, self.options.pins)
             self._tun = None
@@ -146,8 +148,13 @@ class FastPath:
 
     def attach(self, ifindex: int) -> None:
         """Take what LACs send to an interface. Nothing happens when that is so already."""
-        if ifindex not in self._attached:
-            self._attached[ifindex] = self._attach(Direction.UP, ifindex)
+        if ifindex in self._attached:
+            return
+        also_network = ifindex in self._networks
+        self.detach_network(ifindex)  # or it would look at the packets first
+        self._attached[ifindex] = self._attach(Direction.UP, ifindex)
+        if also_network:
+            self.attach_network(ifindex)
 
     def detach(self, ifindex: int) -> None:
         """Leave an interface alone; nothing happens when it is gone."""
@@ -159,11 +166,50 @@ class FastPath:
         """Detach what an earlier process attached and this one did not; return the interfaces."""
         pins, removed = self.options.pins, []
         for direction, ifindex in leftovers(pins) if pins is not None else ():
-            ours = self._tun if direction is Direction.DOWN else self._attached.get(ifindex)
+            ours = {
+                Direction.UP: self._attached.get(ifindex),
+                Direction.DOWN: self._tun,
+                Direction.IN: self._networks.get(ifindex),
+            }[direction]
             if pins is not None and (ours is None or ours.ifindex != ifindex):
                 unpin_link(pins / f"{direction.value}-{ifindex}")
                 removed.append(ifindex)
         return removed
+
+    def attach_network(self, ifindex: int) -> None:
+        """Take packets for subscribers from an interface, while direct() allows it."""
+        if ifindex not in self._networks:
+            self._networks[ifindex] = self._attach(Direction.IN, ifindex)
+
+    def detach_network(self, ifindex: int) -> None:
+        """Leave an interface alone; nothing happens when it is gone."""
+        attachment = self._networks.pop(ifindex, None)
+        if attachment is not None:
+            detach(attachment, self.options.pins)
+
+    def networks(self) -> set[int]:
+        """The interfaces of attach_network()."""
+        return set(self._networks)
+
+    def direct(self, until: float, *, many_paths: bool = True) -> None:
+        """Let packets pass by the IP stack until a time of time.monotonic(); 0 for no longer. It
+        is short: when nobody is there to look, the stack is what is safe. `many_paths`: a route may
+        have several next hops, so that who sends makes a difference."""
+        self._many_paths = many_paths
+        self._direct_until = int(until * NANOSECONDS)
+        self._write_settings()
+
+    def _write_settings(self) -> None:
+        settings = layout.SETTINGS.pack(
+            self._tun_index,
+            self._table.size + 1,
+            struct.pack(">H", self.options.l2tp_port),
+            layout.LAYOUT,
+            self._cookie,
+            self._many_paths,
+            self._direct_until,
+        )
+        self._settings.update(ONLY_ENTRY, settings)
 
     # Sessions
 
@@ -234,8 +280,10 @@ class FastPath:
             return
         self._closed = True
         pins = self.options.pins
-        attachments = [*self._attached.values(), *([self._tun] if self._tun else [])]
+        attachments = [*self._attached.values(), *self._networks.values()]
+        attachments += [self._tun] if self._tun else []
         self._attached.clear()
+        self._networks.clear()
         self._tun = None
         for attachment in attachments:
             if keep and pins is not None:

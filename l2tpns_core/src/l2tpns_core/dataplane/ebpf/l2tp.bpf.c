@@ -7,6 +7,15 @@
  *   l2tp_down  at the tc egress of the TUN device:
  *              packet   ->   IPv4 | UDP | L2TP | PPP | packet, out of the interface to the LAC
  *
+ *   l2tp_in    at the tc ingress of an interface that faces the network: as l2tp_down, for a packet
+ *              that only would go to the TUN device
+ *
+ * The way between the TUN device and the network is that of the kernel's IP stack, where firewalls,
+ * connection tracking and routing policies act. While there is nothing of the kind, which user
+ * space tells by settings.direct_until, packets pass by the stack: l2tp_up looks up the route
+ * itself, and l2tp_in takes packets before they get there ("direct"). What needs more than a route
+ * still goes through the stack.
+ *
  * The rule for everything here: a packet that is not understood in full goes on untouched ("punt").
  * Upwards that means that the kernel delivers it to the UDP socket, downwards that it can be read
  * from the TUN device; both are the user-space plane, which knows all cases. What is dropped here,
@@ -61,23 +70,53 @@
 #define MSS_OPTION_LENGTH 4
 #define MAX_TCP_OPTIONS 40
 
+/* ip_tos2prio of the kernel, four bits for each. */
+#define PRIORITIES 0x4444666622220000ULL
+
 #define TRIES 4 /* to charge a bucket that other CPUs charge as well */
 
-static __always_inline int counted(__u32 outcome, int verdict)
+static __always_inline struct statistics *get_statistics(void)
 {
-	__u64 *count = bpf_map_lookup_elem(&statistics, &outcome);
+	__u32 zero = 0;
 
-	if (count)
-		++*count;
-	return verdict;
+	return bpf_map_lookup_elem(&statistics, &zero);
 }
 
 static __always_inline void add(__u32 outcome, __u32 amount)
 {
-	__u64 *sum = bpf_map_lookup_elem(&statistics, &outcome);
+	struct statistics *all = get_statistics();
 
-	if (sum)
-		*sum += amount;
+	if (all && outcome < OUTCOMES)
+		all->count[outcome] += amount;
+}
+
+static __always_inline int counted(__u32 outcome, int verdict)
+{
+	add(outcome, 1);
+	return verdict;
+}
+
+/* A packet is on its way. */
+static __always_inline void count_up(__u32 octets, int is_direct)
+{
+	struct statistics *all = get_statistics();
+
+	if (!all)
+		return;
+	all->count[UP_FORWARDED]++;
+	all->count[UP_OCTETS] += octets;
+	all->count[UP_DIRECT] += is_direct;
+}
+
+static __always_inline void count_down(__u32 octets, int is_direct)
+{
+	struct statistics *all = get_statistics();
+
+	if (!all)
+		return;
+	all->count[DOWN_FORWARDED]++;
+	all->count[DOWN_OCTETS] += octets;
+	all->count[DOWN_DIRECT] += is_direct;
 }
 
 /* To the next program of the interface, if there is one, and then the usual way. */
@@ -111,11 +150,6 @@ static __always_inline struct lac *lac_of(const struct session *session)
 	__u32 index = session->lac;
 
 	return bpf_map_lookup_elem(&lacs, &index);
-}
-
-static __always_inline __u32 now(void)
-{
-	return bpf_ktime_get_coarse_ns() >> TIME_SHIFT;
 }
 
 /* Whether a packet must go because its session is over its rate. The bucket is not a level but the
@@ -314,6 +348,11 @@ struct envelope {
 #define LONG_ENVELOPE sizeof(struct envelope)
 #define SHORT_ENVELOPE (LONG_ENVELOPE - PPP_LONG + PPP_SHORT)
 
+static __always_inline __u32 wrapping_of(const struct session *session)
+{
+	return session->flags & ADDRESS_CONTROL ? LONG_ENVELOPE : SHORT_ENVELOPE;
+}
+
 static __always_inline void fill_outer(struct iphdr *ip, struct udphdr *udp, __be32 source,
 				       __be32 destination, __u32 length)
 {
@@ -392,6 +431,98 @@ static __always_inline int answer_echo(struct __sk_buff *skb, const struct setti
 	return counted(UP_ECHO, bpf_redirect(skb->ifindex, 0));
 }
 
+struct hop {
+	__u32 ifindex;
+	__be32 gateway;
+};
+
+/* The way to a host; without an interface where there is none. With a length, there is none either
+ * for packets that do not fit. */
+static __always_inline void find_hop(struct __sk_buff *skb, __be32 source, __be32 destination,
+				     __u32 length, struct hop *hop)
+{
+	struct bpf_fib_lookup route = {};
+	long found;
+
+	hop->ifindex = 0;
+	route.family = AF_INET;
+	route.l4_protocol = IPPROTO_UDP;
+	route.tot_len = length;
+	route.ipv4_src = source;
+	route.ipv4_dst = destination;
+	route.ifindex = skb->ifindex;
+	found = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return;
+	hop->ifindex = route.ifindex;
+}
+
+/* Off to the neighbour. With a next hop the kernel need not look for the route once more. */
+static __always_inline int send(const struct hop *hop)
+{
+	struct bpf_redir_neigh neighbour = { .nh_family = AF_INET };
+
+	if (!hop->gateway)
+		return bpf_redirect_neigh(hop->ifindex, 0, 0, 0);
+	neighbour.ipv4_nh = hop->gateway;
+	return bpf_redirect_neigh(hop->ifindex, &neighbour, sizeof(neighbour), 0);
+}
+
+/* Whether a packet could go by the IP stack: nothing there would look at it, and it needs nothing
+ * of it but a route. */
+static __always_inline int may_pass_by(struct __sk_buff *skb, const struct settings *set,
+				       const struct iphdr *ip, __u64 time)
+{
+	return set->direct_until > time && !skb->mark && ip->ttl > 1 &&
+	       ip->daddr & bpf_htonl(0xff000000) && ip->saddr & bpf_htonl(0xff000000);
+}
+
+/* The way of packets from one interface to a host beyond, or none where the stack knows better: to
+ * this host, or where a route says more than a next hop. The answer is good for a moment, as the
+ * stack itself asks once for several packets to the same place. */
+static __always_inline struct way *find_way(struct __sk_buff *skb, const struct settings *set,
+					    __u32 from, __be32 source, __be32 host, __u64 time)
+{
+	__u32 index = (host * 0x9e3779b1U >> 16 ^ from) & (WAYS - 1);
+	struct way *way = bpf_map_lookup_elem(&ways, &index);
+	struct bpf_fib_lookup route = {};
+	__be32 sender = set->many_paths ? source : 0;
+	long found;
+
+	if (!way)
+		return 0;
+	if (way->host == host && way->until > time && way->source == sender && way->from == from)
+		return way;
+	route.family = AF_INET;
+	route.tot_len = 1; /* so that it tells the MTU */
+	route.ipv4_src = source;
+	route.ipv4_dst = host;
+	route.ifindex = from;
+	found = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+	if ((found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) ||
+	    route.family != AF_INET)
+		return 0;
+	way->host = host;
+	way->source = sender;
+	way->from = from;
+	way->ifindex = route.ifindex;
+	way->gateway = route.ipv4_dst;
+	way->mtu = found == BPF_FIB_LKUP_RET_SUCCESS ? route.mtu_result : 0;
+	way->until = time + WAY_NS;
+	return way;
+}
+
+/* What a router does to a packet: a hop less (RFC 1812 section 5.3.1), and the priority that goes
+ * with its type of service, as the stack gives it. */
+static __always_inline void forward(struct __sk_buff *skb, struct iphdr *ip)
+{
+	__u32 sum = ip->check + bpf_htons(0x0100);
+
+	ip->ttl--;
+	ip->check = sum + (sum >= 0xffff);
+	skb->priority = PRIORITIES >> ((ip->tos & 0x1e) * 2) & 0xf;
+}
+
 SEC("tc")
 int l2tp_up(struct __sk_buff *skb)
 {
@@ -403,6 +534,9 @@ int l2tp_up(struct __sk_buff *skb)
 	struct iphdr *outer, *inner;
 	struct udphdr *udp;
 	struct lcp lcp;
+	struct hop hop;
+	struct way *way;
+	__u64 time;
 	__be16 *words;
 	__u32 key, slot, strip, room, total, owner;
 	__u16 flags, datagram;
@@ -470,7 +604,8 @@ int l2tp_up(struct __sk_buff *skb)
 		return punt(UP_FLAGGED);
 	if (outer->saddr != lac->peer)
 		return drop(UP_WRONG_PEER);
-	session->heard = now();
+	time = bpf_ktime_get_coarse_ns();
+	session->heard = time >> TIME_SHIFT;
 
 	/* The PPP header. */
 	words += 3;
@@ -520,6 +655,15 @@ int l2tp_up(struct __sk_buff *skb)
 		return drop(UP_THROTTLED);
 	syn = inner->protocol == IPPROTO_TCP && session->clamp_mss &&
 	      !(inner->frag_off & bpf_htons(OFFSET));
+	hop.ifindex = 0;
+	if (may_pass_by(skb, set, inner, time)) {
+		way = find_way(skb, set, set->tun_ifindex, inner->saddr, inner->daddr, time);
+		if (way && way->ifindex != set->tun_ifindex && total <= way->mtu) {
+			hop.ifindex = way->ifindex;
+			hop.gateway = way->gateway;
+			forward(skb, inner);
+		}
+	}
 
 	/* Out of the envelope, and padding off. */
 	if (bpf_skb_adjust_room(skb, -(__s32)strip, BPF_ADJ_ROOM_MAC, 0))
@@ -536,8 +680,10 @@ int l2tp_up(struct __sk_buff *skb)
 	session->packets_in++;
 	session->octets_in += total;
 	session->data = session->heard;
-	add(UP_OCTETS, total);
-	return counted(UP_FORWARDED, bpf_redirect(set->tun_ifindex, BPF_F_INGRESS));
+	count_up(total, !!hop.ifindex);
+	if (hop.ifindex)
+		return send(&hop);
+	return bpf_redirect(set->tun_ifindex, BPF_F_INGRESS);
 }
 
 /* Make room for an envelope. The flags tell the kernel how to cut a TCP super-packet later: each
@@ -556,57 +702,21 @@ static __always_inline int make_room(struct __sk_buff *skb, __u32 length)
 
 /* Put the envelope around the packet. It has no L2TP length field, since that would be the same in
  * all segments. Both calls are spelled out: the verifier wants lengths that are constant. */
-static __always_inline int wrap(struct __sk_buff *skb, const struct envelope *out, int is_long)
+static __always_inline int wrap(struct __sk_buff *skb, const struct envelope *out, __u32 at,
+				int is_long)
 {
 	if (is_long) {
 		if (make_room(skb, LONG_ENVELOPE) ||
-		    bpf_skb_store_bytes(skb, 0, out, LONG_ENVELOPE, 0))
+		    bpf_skb_store_bytes(skb, at, out, LONG_ENVELOPE, BPF_F_RECOMPUTE_CSUM))
 			return -1;
 	} else {
 		if (make_room(skb, SHORT_ENVELOPE) ||
-		    bpf_skb_store_bytes(skb, 0, out, SHORT_ENVELOPE, 0))
+		    bpf_skb_store_bytes(skb, at, out, SHORT_ENVELOPE, BPF_F_RECOMPUTE_CSUM))
 			return -1;
 	}
 	/* bpf_redirect_neigh() drops a packet of a device without MAC addresses that has no room
 	 * for one. */
-	return bpf_skb_change_head(skb, ETH_HLEN, 0);
-}
-
-struct hop {
-	__u32 ifindex;
-	__be32 gateway;
-};
-
-/* The way to a host; without an interface where there is none. With a length, there is none either
- * for packets that do not fit. */
-static __always_inline void find_hop(struct __sk_buff *skb, __be32 source, __be32 destination,
-				     __u32 length, struct hop *hop)
-{
-	struct bpf_fib_lookup route = {};
-	long found;
-
-	hop->ifindex = 0;
-	route.family = AF_INET;
-	route.l4_protocol = IPPROTO_UDP;
-	route.tot_len = length;
-	route.ipv4_src = source;
-	route.ipv4_dst = destination;
-	route.ifindex = skb->ifindex;
-	found = bpf_fib_lookup(skb, &route, sizeof(route), 0);
-	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return;
-	hop->ifindex = route.ifindex;
-}
-
-/* Off to the neighbour. With a next hop the kernel need not look for the route once more. */
-static __always_inline int send(const struct hop *hop)
-{
-	struct bpf_redir_neigh neighbour = { .nh_family = AF_INET };
-
-	if (!hop->gateway)
-		return bpf_redirect_neigh(hop->ifindex, 0, 0, 0);
-	neighbour.ipv4_nh = hop->gateway;
-	return bpf_redirect_neigh(hop->ifindex, &neighbour, sizeof(neighbour), 0);
+	return at ? 0 : bpf_skb_change_head(skb, ETH_HLEN, 0);
 }
 
 /* What becomes of a packet behind this program, where super-packets of TCP are cut. */
@@ -616,10 +726,10 @@ struct pieces {
 	__u32 octets;
 };
 
-static __always_inline int measure(struct __sk_buff *skb, const struct iphdr *ip,
+static __always_inline int measure(struct __sk_buff *skb, const struct iphdr *ip, __u32 at,
 				   struct pieces *pieces)
 {
-	__u32 headers = sizeof(*ip), size = skb->len;
+	__u32 headers = sizeof(*ip), size = skb->len - at;
 	struct tcphdr tcp;
 
 	pieces->count = 1;
@@ -627,7 +737,7 @@ static __always_inline int measure(struct __sk_buff *skb, const struct iphdr *ip
 	if (!skb->gso_size)
 		return 0;
 	if (ip->protocol != IPPROTO_TCP ||
-	    bpf_skb_load_bytes(skb, sizeof(*ip), &tcp, sizeof(tcp)))
+	    bpf_skb_load_bytes(skb, at + sizeof(*ip), &tcp, sizeof(tcp)))
 		return -1;
 	headers += tcp.doff * 4;
 	if (size <= headers)
@@ -641,14 +751,15 @@ static __always_inline int measure(struct __sk_buff *skb, const struct iphdr *ip
 
 /* Whether a packet is a copy on its way to a target, who then is a subscriber: copies of copies
  * would have no end. */
-static __always_inline int is_own_copy(struct __sk_buff *skb, const struct iphdr *ip, __u32 slot)
+static __always_inline int is_own_copy(struct __sk_buff *skb, const struct iphdr *ip, __u32 at,
+				       __u32 slot)
 {
 	struct intercept *to = bpf_map_lookup_elem(&intercepts, &slot);
 	struct target target = { .address = ip->daddr };
 	struct udphdr udp;
 
 	if (!to || ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(OFFSET) ||
-	    bpf_skb_load_bytes(skb, sizeof(*ip), &udp, sizeof(udp)) ||
+	    bpf_skb_load_bytes(skb, at + sizeof(*ip), &udp, sizeof(udp)) ||
 	    udp.source != to->source_port)
 		return 0;
 	target.port = udp.dest;
@@ -671,7 +782,7 @@ __noinline int send_copy(struct __sk_buff *skb)
 	struct pieces pieces;
 
 	skb->mark = 0;
-	if (!to || data + sizeof(struct iphdr) > end || measure(skb, data, &pieces))
+	if (!to || data + sizeof(struct iphdr) > end || measure(skb, data, 0, &pieces))
 		return TC_ACT_SHOT;
 	if (size <= 0xffff)
 		find_hop(skb, to->source, to->target, pieces.largest + sizeof(out), &hop);
@@ -695,16 +806,66 @@ __noinline int send_copy(struct __sk_buff *skb)
 	return send(&hop);
 }
 
+/* Whether a packet, whose IP header is at `at`, fits its session and the way to the LAC. */
+static __always_inline int fits(struct __sk_buff *skb, const struct session *session,
+				const struct lac *lac, const struct iphdr *ip, __u32 at,
+				struct pieces *pieces, struct hop *hop)
+{
+	__u32 wrapping = wrapping_of(session), mtu = 0;
+
+	if (measure(skb, ip, at, pieces))
+		return DOWN_SUPER_PACKET;
+	if (pieces->largest > session->mru)
+		return DOWN_TOO_BIG;
+	if (skb->len - at + wrapping > 0xffff)
+		return DOWN_SUPER_PACKET;
+	hop->ifindex = lac->ifindex;
+	hop->gateway = lac->gateway;
+	if (!hop->ifindex)
+		find_hop(skb, lac->local, lac->peer, 0, hop);
+	if (!hop->ifindex)
+		return DOWN_NO_ROUTE;
+	/* Only asked for what the link takes: user space has the kernel fragment what does not. */
+	bpf_check_mtu(skb, hop->ifindex, &mtu, 0, 0);
+	return pieces->largest + wrapping > mtu ? DOWN_LINK_MTU : 0;
+}
+
+/* Send a packet that fits to the LAC. The envelope goes where the IP header is, at `at`. */
+static __always_inline int deliver(struct __sk_buff *skb, const struct settings *set,
+				   struct session *session, const struct lac *lac, __u32 slot,
+				   const struct iphdr *ip, __u32 at, const struct pieces *pieces,
+				   const struct hop *hop, __u64 time)
+{
+	__u32 size = skb->len - at, wrapping = wrapping_of(session), is_copied;
+	struct envelope out = {};
+
+	if (session->flags & THROTTLED && too_fast_out(slot, pieces->octets, pieces->count))
+		return drop(DOWN_THROTTLED);
+	is_copied = session->flags & SNOOPED && !is_own_copy(skb, ip, at, slot);
+	if (ip->protocol == IPPROTO_TCP && session->clamp_mss &&
+	    !(ip->frag_off & bpf_htons(OFFSET)) && clamp_mss(skb, at, session->clamp_mss))
+		return drop(DOWN_FAILED);
+	if (is_copied)
+		copy(skb, set, slot);
+	fill(&out, session, lac, set, size + wrapping);
+	if (wrap(skb, &out, at, wrapping == LONG_ENVELOPE))
+		return drop(DOWN_FAILED);
+	session->packets_out += pieces->count;
+	session->octets_out += pieces->octets;
+	session->data = time >> TIME_SHIFT;
+	count_down(pieces->octets, at != 0);
+	return send(hop);
+}
+
 SEC("tc")
 int l2tp_down(struct __sk_buff *skb)
 {
 	void *data, *end;
 	struct settings *set = get_settings();
-	struct envelope out = {};
 	struct session *session;
 	struct lac *lac;
 	struct iphdr *ip;
-	__u32 slot = 0, size, mtu = 0, wrapping, is_copied;
+	__u32 slot = 0, misfit;
 	struct pieces pieces;
 	struct hop hop;
 
@@ -717,9 +878,8 @@ int l2tp_down(struct __sk_buff *skb)
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	ip = data;
-	size = skb->len;
 	if ((void *)(ip + 1) > end || skb->protocol != bpf_htons(ETH_P_IP) ||
-	    *(__u8 *)ip != PLAIN_HEADER || bpf_ntohs(ip->tot_len) != size)
+	    *(__u8 *)ip != PLAIN_HEADER || bpf_ntohs(ip->tot_len) != skb->len)
 		return punt(DOWN_NOT_PLAIN);
 
 	session = session_of_address(ip->daddr, set, &slot);
@@ -728,41 +888,66 @@ int l2tp_down(struct __sk_buff *skb)
 		return punt(DOWN_NO_SESSION);
 	if (session->flags & PUNT)
 		return punt(DOWN_FLAGGED);
+	misfit = fits(skb, session, lac, ip, 0, &pieces, &hop);
+	if (misfit)
+		return punt(misfit);
+	return deliver(skb, set, session, lac, slot, ip, 0, &pieces, &hop,
+		       bpf_ktime_get_coarse_ns());
+}
 
-	if (measure(skb, ip, &pieces))
-		return punt(DOWN_SUPER_PACKET);
-	if (pieces.largest > session->mru)
-		return punt(DOWN_TOO_BIG);
-	wrapping = session->flags & ADDRESS_CONTROL ? LONG_ENVELOPE : SHORT_ENVELOPE;
-	if (size + wrapping > 0xffff)
-		return punt(DOWN_SUPER_PACKET);
-	hop.ifindex = lac->ifindex;
-	hop.gateway = lac->gateway;
-	if (!hop.ifindex)
-		find_hop(skb, lac->local, lac->peer, 0, &hop);
-	if (!hop.ifindex)
-		return punt(DOWN_NO_ROUTE);
-	/* Only asked for what the link takes: user space has the kernel fragment what does not. */
-	bpf_check_mtu(skb, hop.ifindex, &mtu, 0, 0);
-	if (pieces.largest + wrapping > mtu)
-		return punt(DOWN_LINK_MTU);
+/* What is not for a subscriber, or not plain, has nothing to do with us: it goes on and is counted
+ * where it comes to the TUN device, if it does. */
+SEC("tc")
+int l2tp_in(struct __sk_buff *skb)
+{
+	const __u32 headers = ETH_HLEN + sizeof(struct iphdr);
+	void *data, *end;
+	struct settings *set = get_settings();
+	struct session *session;
+	struct lac *lac;
+	struct iphdr *ip;
+	__u32 slot = 0, total;
+	struct pieces pieces;
+	struct hop hop;
+	struct way *way;
+	__u64 time;
 
-	if (session->flags & THROTTLED && too_fast_out(slot, pieces.octets, pieces.count))
-		return drop(DOWN_THROTTLED);
-	is_copied = session->flags & SNOOPED && !is_own_copy(skb, ip, slot);
-	if (ip->protocol == IPPROTO_TCP && session->clamp_mss &&
-	    !(ip->frag_off & bpf_htons(OFFSET)) && clamp_mss(skb, 0, session->clamp_mss))
-		return drop(DOWN_FAILED);
-	if (is_copied)
-		copy(skb, set, slot);
-	fill(&out, session, lac, set, size + wrapping);
-	if (wrap(skb, &out, wrapping == LONG_ENVELOPE))
-		return drop(DOWN_FAILED);
-	session->packets_out += pieces.count;
-	session->octets_out += pieces.octets;
-	session->data = now();
-	add(DOWN_OCTETS, pieces.octets);
-	return counted(DOWN_FORWARDED, send(&hop));
+	if (!set || skb->protocol != bpf_htons(ETH_P_IP) || skb->vlan_present || skb->pkt_type != 0)
+		return TC_ACT_UNSPEC;
+	if ((void *)(long)skb->data + headers > (void *)(long)skb->data_end)
+		bpf_skb_pull_data(skb, headers);
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	ip = data + ETH_HLEN;
+	time = bpf_ktime_get_coarse_ns();
+	if ((void *)(ip + 1) > end || !may_pass_by(skb, set, ip, time) ||
+	    *(__u8 *)ip != PLAIN_HEADER)
+		return TC_ACT_UNSPEC;
+	total = bpf_ntohs(ip->tot_len);
+	if (total < sizeof(*ip) || ETH_HLEN + total > skb->len || sum_of(ip) != 0xffff)
+		return TC_ACT_UNSPEC;
+	session = session_of_address(ip->daddr, set, &slot);
+	lac = session ? lac_of(session) : 0;
+	if (!session || !lac || !session->key || session->flags & PUNT)
+		return TC_ACT_UNSPEC;
+	/* From where it came leads the way back: then no reverse-path filter would object, and the
+	 * sender is not this host. */
+	way = find_way(skb, set, skb->ifindex, ip->daddr, ip->saddr, time);
+	if (!way || way->ifindex != skb->ifindex)
+		return TC_ACT_UNSPEC;
+	if (skb->len > ETH_HLEN + total) { /* padding of a short frame */
+		if (bpf_skb_change_tail(skb, ETH_HLEN + total, 0))
+			return TC_ACT_UNSPEC;
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+		ip = data + ETH_HLEN;
+		if ((void *)(ip + 1) > end)
+			return TC_ACT_UNSPEC;
+	}
+	if (fits(skb, session, lac, ip, ETH_HLEN, &pieces, &hop))
+		return TC_ACT_UNSPEC;
+	forward(skb, ip);
+	return deliver(skb, set, session, lac, slot, ip, ETH_HLEN, &pieces, &hop, time);
 }
 
 char _license[] SEC("license") = "GPL"; /* what the kernel asks for; see the first line */

@@ -33,6 +33,10 @@ struct settings {
 	__be16 l2tp_port;
 	__u16 layout;    /* of these maps: LAYOUT of layout.py */
 	__u32 cookie;    /* the mark of packets that are copies, within the TUN device; never 0 */
+	__u32 many_paths; /* whether the way to a host may depend on who sends */
+	__u32 unused;
+	__u64 direct_until; /* CLOCK_MONOTONIC nanoseconds: until then packets may pass by the IP
+			     * stack, since nothing there would look at them */
 };
 
 /* One session as one CPU has it, in one cache line: what user space wrote, the same for each CPU,
@@ -113,6 +117,8 @@ enum outcome {
 	PACKETS_SNOOPED,
 	SNOOP_FAILURES,
 	COPIES_TO_USER_SPACE,
+	UP_DIRECT,
+	DOWN_DIRECT,
 	OUTCOMES
 };
 
@@ -241,11 +247,37 @@ struct {
 	__type(value, struct throttle);
 } throttles SEC(".maps");
 
+/* A way to a host, found in the routing table a moment ago. */
+struct way {
+	__be32 host;
+	__be32 source;   /* of the packets; 0 when it makes no difference */
+	__u32 from;      /* the interface that received them */
+	__u32 ifindex;   /* that they leave by; 0 in an entry that was never used */
+	__be32 gateway;
+	__u32 mtu;
+	__u64 until;     /* CLOCK_MONOTONIC nanoseconds */
+};
+
+#define WAYS 1024    /* a power of two */
+#define WAY_NS 50000000ULL
+
+/* By a hash of the host. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, OUTCOMES);
+	__uint(max_entries, WAYS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct way);
+} ways SEC(".maps");
+
+struct statistics {
+	__u64 count[OUTCOMES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct statistics);
 } statistics SEC(".maps");
 
 #endif

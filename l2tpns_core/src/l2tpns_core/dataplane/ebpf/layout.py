@@ -6,8 +6,8 @@ from typing import Final
 LAYOUT: Final = 5
 """Goes up when a map of the same size means something else: older maps are then not adopted."""
 
-SETTINGS: Final = struct.Struct("=II2sHI")
-"""tun_ifindex, sessions, l2tp_port, layout, cookie"""
+SETTINGS: Final = struct.Struct("=II2sHII4xQ")
+"""tun_ifindex, sessions, l2tp_port, layout, cookie, many_paths, direct_until"""
 
 SESSION: Final = struct.Struct("=I4s4sHHHH2s2s")
 """What user space writes of a session: key, address, magic, lac, flags, mru, clamp_mss,
@@ -89,6 +89,8 @@ OUTCOMES: Final = (
     "packets_snooped",
     "snoop_failures",
     "copies_to_user_space",
+    "up_direct",
+    "down_direct",
 )
 """What became of packets, in the order of enum outcome. Where the user-space plane has a counter
 for the same thing, the last words are its name."""

@@ -30,7 +30,7 @@ from l2tpns_core.dataplane.ebpf.maps import Map
 log = logging.getLogger("l2tpns.plane")
 
 OBJECT: Final = Path(__file__).parent / "l2tp.bpf.o"
-PROGRAMS: Final = ("l2tp_up", "l2tp_down")
+PROGRAMS: Final = ("l2tp_up", "l2tp_down", "l2tp_in")
 MAPS: Final = (
     "settings",
     "slots",
@@ -43,6 +43,7 @@ MAPS: Final = (
     "sessions",
     "lacs",
     "throttles",
+    "ways",
     "statistics",
 )
 VERIFIER_LOG_BYTES: Final = 1 << 20

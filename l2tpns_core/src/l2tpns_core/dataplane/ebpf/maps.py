@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import mmap
-import sys
 from collections.abc import Iterable, Iterator
 from ctypes import byref, c_uint32
 from pathlib import Path
@@ -154,19 +153,15 @@ class ArrayMemory(Map):
         self._mapped.close()
 
 
-class PerCpuArray(Map):
-    """A small per-CPU array of 64-bit numbers."""
+class PerCpuSums(Map):
+    """A per-CPU array of one entry, which is an array of 64-bit numbers."""
 
     def sums(self) -> list[int]:
-        """Each element, summed over the CPUs."""
-        cpus = possible_cpus()
-        values = (ctypes.c_uint64 * cpus)()
-        found = []
-        for index in range(self.max_entries):
-            key = index.to_bytes(4, sys.byteorder)
-            check(library().bpf_map_lookup_elem(self.fd, key, values), f"map {self.name}")
-            found.append(sum(values))
-        return found
+        """Each of the numbers, summed over the CPUs."""
+        width = self.value_size // 8
+        values = (ctypes.c_uint64 * (width * possible_cpus()))()
+        check(library().bpf_map_lookup_elem(self.fd, bytes(4), values), f"map {self.name}")
+        return [sum(values[index::width]) for index in range(width)]
 
 
 def _batch_options() -> BatchOptions:
