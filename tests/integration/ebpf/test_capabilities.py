@@ -27,4 +27,4 @@ def test_two_capabilities_are_enough() -> None:
     limits = ["setpriv", "--bounding-set", ENOUGH, "--inh-caps", ENOUGH]
     with Namespace("few") as namespace:
         done = namespace.run([*limits, sys.executable, "-c", PROGRAM], check=False)
-    assert done.stdout.split() == ["l2tp_up", "l2tp_down"], done.stderr
+    assert done.stdout.split() == ["l2tp_up", "l2tp_down", "l2tp_in"], done.stderr

@@ -268,7 +268,8 @@ def test_maps_have_the_layout_that_python_knows() -> None:
             "settings": layout.SETTINGS.size,
             "sessions": layout.ROW,
             "lacs": layout.LAC.size,
-            "throttles": layout.THROTTLE.size,
+            "totals": layout.TOTALS.size,
+            "details": layout.DETAILS.size,
             "slots": 2 * layout.IDS,
             "blocks": 2 * layout.BLOCK,
         }

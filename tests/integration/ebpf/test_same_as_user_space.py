@@ -68,7 +68,7 @@ class KernelUp:
 
     def __init__(self, **fields: object) -> None:
         self.fast = FastPath.open(FastPathOptions(max_sessions=4, local=LOCAL))
-        settings = layout.SETTINGS.pack(1, 5, struct.pack(">H", 1701), layout.LAYOUT, 0, 0)
+        settings = layout.SETTINGS.pack(1, 5, struct.pack(">H", 1701), layout.LAYOUT, 0, 0, 0)
         self.fast._settings.update(bytes(4), settings)
         self.fast.install(route(**fields))
         self._program = self.fast._loaded.programs["l2tp_up"]

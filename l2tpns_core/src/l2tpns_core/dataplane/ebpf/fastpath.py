@@ -63,7 +63,7 @@ class Statistics:
     """What the fast path did since its maps were made."""
 
     outcomes: dict[str, int]
-    """By the names of layout.OUTCOMES."""
+    """By the names of layout.TRAFFIC and layout.OUTCOMES."""
     sessions: int
     max_sessions: int
     memory: dict[str, int]
@@ -103,6 +103,7 @@ class FastPath:
         """Whether the sessions of an earlier process were taken over; keys() names them."""
         self._loaded = loaded
         self._settings = Map(loaded.maps["settings"], "settings")
+        self._traffic = PerCpuSums(loaded.maps["traffic"], "traffic")
         self._statistics = PerCpuSums(loaded.maps["statistics"], "statistics")
         self._table = SessionTable(loaded.maps, options.local)
         self._attached: dict[int, Attachment] = {}
@@ -130,7 +131,8 @@ class FastPath:
             "targets": max(1, options.max_intercepts),
             "sessions": (sessions + 1) * possible_cpus(),
             "lacs": sessions + 1,
-            "throttles": sessions + 1,
+            "totals": (sessions + 1) * possible_cpus(),
+            "details": sessions + 1,
         }
         return cls(load(entries, options.pins), options)
 
@@ -265,10 +267,19 @@ class FastPath:
     def statistics(self) -> Statistics:
         """What `show dataplane` has to say."""
         return Statistics(
-            outcomes=dict(zip(layout.OUTCOMES, self._statistics.sums(), strict=True)),
+            outcomes=dict(
+                zip(
+                    layout.TRAFFIC + layout.OUTCOMES,
+                    self._traffic.sums() + self._statistics.sums(),
+                    strict=True,
+                )
+            ),
             sessions=len(self),
             max_sessions=self._table.size,
-            memory={each.name: each.memory() for each in (*self._table.maps, self._statistics)},
+            memory={
+                each.name: each.memory()
+                for each in (*self._table.maps, self._traffic, self._statistics)
+            },
             programs=self._loaded.program_sizes(),
             interfaces={index: made.method.value for index, made in self._attached.items()},
         )

@@ -75,19 +75,12 @@
 
 #define TRIES 4 /* to charge a bucket that other CPUs charge as well */
 
-static __always_inline struct statistics *get_statistics(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&statistics, &zero);
-}
-
 static __always_inline void add(__u32 outcome, __u32 amount)
 {
-	struct statistics *all = get_statistics();
+	__u64 *sum = bpf_map_lookup_elem(&statistics, &outcome);
 
-	if (all && outcome < OUTCOMES)
-		all->count[outcome] += amount;
+	if (sum)
+		*sum += amount;
 }
 
 static __always_inline int counted(__u32 outcome, int verdict)
@@ -99,24 +92,26 @@ static __always_inline int counted(__u32 outcome, int verdict)
 /* A packet is on its way. */
 static __always_inline void count_up(__u32 octets, int is_direct)
 {
-	struct statistics *all = get_statistics();
+	__u32 zero = 0;
+	struct traffic *sum = bpf_map_lookup_elem(&traffic, &zero);
 
-	if (!all)
+	if (!sum)
 		return;
-	all->count[UP_FORWARDED]++;
-	all->count[UP_OCTETS] += octets;
-	all->count[UP_DIRECT] += is_direct;
+	sum->up_packets++;
+	sum->up_octets += octets;
+	sum->up_direct += is_direct;
 }
 
 static __always_inline void count_down(__u32 octets, int is_direct)
 {
-	struct statistics *all = get_statistics();
+	__u32 zero = 0;
+	struct traffic *sum = bpf_map_lookup_elem(&traffic, &zero);
 
-	if (!all)
+	if (!sum)
 		return;
-	all->count[DOWN_FORWARDED]++;
-	all->count[DOWN_OCTETS] += octets;
-	all->count[DOWN_DIRECT] += is_direct;
+	sum->down_packets++;
+	sum->down_octets += octets;
+	sum->down_direct += is_direct;
 }
 
 /* To the next program of the interface, if there is one, and then the usual way. */
@@ -137,12 +132,46 @@ static __always_inline struct settings *get_settings(void)
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
-/* A session as this CPU has it. */
+/* Of a slot, for this CPU, in `sessions` and `totals`. */
+static __always_inline __u32 index_of(__u32 slot, const struct settings *set)
+{
+	return bpf_get_smp_processor_id() * set->sessions + slot;
+}
+
 static __always_inline struct session *session_at(__u32 slot, const struct settings *set)
 {
-	__u32 index = bpf_get_smp_processor_id() * set->sessions + slot;
+	__u32 index = index_of(slot, set);
 
 	return bpf_map_lookup_elem(&sessions, &index);
+}
+
+/* User space reads again what it read while the turn was odd or changed. */
+static __noinline int carry_over(struct session *session, __u32 index)
+{
+	struct totals *totals_of = bpf_map_lookup_elem(&totals, &index);
+
+	if (!totals_of)
+		return 0;
+	*(volatile __u64 *)&totals_of->turn += 1;
+	*(volatile __u64 *)&totals_of->packets_in += session->packets_in;
+	*(volatile __u64 *)&totals_of->packets_out += session->packets_out;
+	*(volatile __u64 *)&totals_of->octets_in += session->octets_in;
+	*(volatile __u64 *)&totals_of->octets_out += session->octets_out;
+	*(volatile __u16 *)&session->packets_in = 0;
+	*(volatile __u16 *)&session->packets_out = 0;
+	*(volatile __u32 *)&session->octets_in = 0;
+	*(volatile __u32 *)&session->octets_out = 0;
+	*(volatile __u64 *)&totals_of->turn += 1;
+	return 0;
+}
+
+/* A session has counted: before it runs over, it is carried over. */
+static __always_inline void keep_count(struct session *session, __u32 slot,
+				       const struct settings *set)
+{
+	if ((session->packets_in | session->packets_out) & CARRY_PACKETS ||
+	    (session->octets_in | session->octets_out) & CARRY_OCTETS)
+		carry_over(session, index_of(slot, set));
 }
 
 static __always_inline struct lac *lac_of(const struct session *session)
@@ -174,7 +203,7 @@ static __always_inline int over_rate(__u64 *full, __u64 cost, __u32 octets)
 
 static __always_inline int too_fast_in(__u32 slot, __u32 octets)
 {
-	struct throttle *throttle = bpf_map_lookup_elem(&throttles, &slot);
+	struct details *throttle = bpf_map_lookup_elem(&details, &slot);
 
 	if (!throttle || !throttle->cost_in ||
 	    !over_rate(&throttle->full_in, throttle->cost_in, octets))
@@ -185,7 +214,7 @@ static __always_inline int too_fast_in(__u32 slot, __u32 octets)
 
 static __always_inline int too_fast_out(__u32 slot, __u32 octets, __u32 packets)
 {
-	struct throttle *throttle = bpf_map_lookup_elem(&throttles, &slot);
+	struct details *throttle = bpf_map_lookup_elem(&details, &slot);
 
 	if (!throttle || !throttle->cost_out ||
 	    !over_rate(&throttle->full_out, throttle->cost_out, octets))
@@ -273,16 +302,16 @@ static __always_inline int network_owner(__be32 address, __u32 *slot)
 	return 1;
 }
 
-static __always_inline struct session *session_of_key(__u32 key, const struct settings *set,
-						      __u32 *slot)
+static __always_inline struct session *session_of_ids(__u16 tunnel_id, __u16 session_id,
+						      const struct settings *set, __u32 *slot)
 {
 	__u32 zero = 0;
 	struct slots_of_ids *ids = bpf_map_lookup_elem(&slots, &zero);
 	struct session *session;
 
-	*slot = ids ? ids->slot[key & 0xffff] : 0;
+	*slot = ids ? ids->slot[session_id] : 0;
 	session = session_at(*slot, set);
-	return session && session->key == key ? session : 0;
+	return session && session->tunnel_id == tunnel_id && tunnel_id ? session : 0;
 }
 
 /* Who a packet is for. The session may be one that is not valid just now. */
@@ -376,7 +405,7 @@ static __always_inline void fill(struct envelope *out, const struct session *ses
 	out->udp.source = set->l2tp_port;
 	out->udp.dest = lac->peer_port;
 	out->flags = bpf_htons(VERSION);
-	out->tunnel_id = session->peer_tunnel_id;
+	out->tunnel_id = lac->peer_tunnel_id;
 	out->session_id = session->peer_session_id;
 	if (session->flags & ADDRESS_CONTROL) {
 		out->ppp[0] = bpf_htons(PPP_ADDRESS_CONTROL);
@@ -399,20 +428,21 @@ struct lcp {
  * our own Magic-Number is a loop, which is user space's business. */
 static __always_inline int answer_echo(struct __sk_buff *skb, const struct settings *set,
 				       const struct session *session, const struct lac *lac,
-				       struct lcp *lcp, __u32 strip, __u32 room)
+				       __u32 slot, struct lcp *lcp, __u32 strip, __u32 room)
 {
+	struct details *more = bpf_map_lookup_elem(&details, &slot);
 	__u32 length = bpf_ntohs(lcp->length), kept = length;
 	struct envelope out = {};
 	struct ethhdr was, eth;
 
 	if (lcp->code != ECHO_REQUEST || length < sizeof(*lcp) || length > room ||
-	    length > session->mru || lcp->magic == session->magic)
+	    length > lac->mru || !more || lcp->magic == more->magic)
 		return punt(UP_NOT_IPV4);
 	fill(&out, session, lac, set, LONG_ENVELOPE + length);
 	out.ppp[0] = bpf_htons(PPP_ADDRESS_CONTROL);
 	out.ppp[1] = bpf_htons(PPP_LCP);
 	lcp->code = ECHO_REPLY;
-	lcp->magic = session->magic;
+	lcp->magic = more->magic;
 	if (kept < sizeof(struct iphdr)) /* the kernel strips no more than leaves room for one */
 		kept = sizeof(struct iphdr);
 	if (bpf_skb_load_bytes(skb, 0, &was, sizeof(was)) ||
@@ -538,7 +568,7 @@ int l2tp_up(struct __sk_buff *skb)
 	struct way *way;
 	__u64 time;
 	__be16 *words;
-	__u32 key, slot, strip, room, total, owner;
+	__u32 slot, strip, room, total, owner;
 	__u16 flags, datagram;
 	int syn = 0;
 
@@ -593,8 +623,7 @@ int l2tp_up(struct __sk_buff *skb)
 	if (skb->gso_size)
 		return punt(UP_SUPER_PACKET);
 
-	key = (__u32)bpf_ntohs(words[1]) << 16 | bpf_ntohs(words[2]);
-	session = session_of_key(key, set, &slot);
+	session = session_of_ids(bpf_ntohs(words[1]), bpf_ntohs(words[2]), set, &slot);
 	lac = session ? lac_of(session) : 0;
 	if (!session || !lac)
 		return punt(UP_UNKNOWN_SESSION);
@@ -622,7 +651,7 @@ int l2tp_up(struct __sk_buff *skb)
 	if (words[0] == bpf_htons(PPP_LCP) && session->flags & ECHO &&
 	    (void *)(words + 1) + sizeof(lcp) <= end) {
 		__builtin_memcpy(&lcp, words + 1, sizeof(lcp));
-		return answer_echo(skb, set, session, lac, &lcp, strip, room);
+		return answer_echo(skb, set, session, lac, slot, &lcp, strip, room);
 	}
 	if (words[0] != bpf_htons(PPP_IPV4))
 		return punt(UP_NOT_IPV4);
@@ -653,7 +682,7 @@ int l2tp_up(struct __sk_buff *skb)
 	}
 	if (session->flags & THROTTLED && too_fast_in(slot, total))
 		return drop(UP_THROTTLED);
-	syn = inner->protocol == IPPROTO_TCP && session->clamp_mss &&
+	syn = inner->protocol == IPPROTO_TCP && lac->clamp_mss &&
 	      !(inner->frag_off & bpf_htons(OFFSET));
 	hop.ifindex = 0;
 	if (may_pass_by(skb, set, inner, time)) {
@@ -672,7 +701,7 @@ int l2tp_up(struct __sk_buff *skb)
 		return drop(UP_FAILED);
 	/* Only now: while the outer checksum was still to be filled in, the kernel would have taken
 	 * the inner one for done. */
-	if (syn && clamp_mss(skb, ETH_HLEN, session->clamp_mss))
+	if (syn && clamp_mss(skb, ETH_HLEN, lac->clamp_mss))
 		return drop(UP_FAILED);
 	if (session->flags & SNOOPED)
 		copy(skb, set, slot);
@@ -680,6 +709,7 @@ int l2tp_up(struct __sk_buff *skb)
 	session->packets_in++;
 	session->octets_in += total;
 	session->data = session->heard;
+	keep_count(session, slot, set);
 	count_up(total, !!hop.ifindex);
 	if (hop.ifindex)
 		return send(&hop);
@@ -815,7 +845,7 @@ static __always_inline int fits(struct __sk_buff *skb, const struct session *ses
 
 	if (measure(skb, ip, at, pieces))
 		return DOWN_SUPER_PACKET;
-	if (pieces->largest > session->mru)
+	if (pieces->largest > lac->mru)
 		return DOWN_TOO_BIG;
 	if (skb->len - at + wrapping > 0xffff)
 		return DOWN_SUPER_PACKET;
@@ -842,8 +872,8 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct settings 
 	if (session->flags & THROTTLED && too_fast_out(slot, pieces->octets, pieces->count))
 		return drop(DOWN_THROTTLED);
 	is_copied = session->flags & SNOOPED && !is_own_copy(skb, ip, at, slot);
-	if (ip->protocol == IPPROTO_TCP && session->clamp_mss &&
-	    !(ip->frag_off & bpf_htons(OFFSET)) && clamp_mss(skb, at, session->clamp_mss))
+	if (ip->protocol == IPPROTO_TCP && lac->clamp_mss &&
+	    !(ip->frag_off & bpf_htons(OFFSET)) && clamp_mss(skb, at, lac->clamp_mss))
 		return drop(DOWN_FAILED);
 	if (is_copied)
 		copy(skb, set, slot);
@@ -853,6 +883,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct settings 
 	session->packets_out += pieces->count;
 	session->octets_out += pieces->octets;
 	session->data = time >> TIME_SHIFT;
+	keep_count(session, slot, set);
 	count_down(pieces->octets, at != 0);
 	return send(hop);
 }
@@ -884,7 +915,7 @@ int l2tp_down(struct __sk_buff *skb)
 
 	session = session_of_address(ip->daddr, set, &slot);
 	lac = session ? lac_of(session) : 0;
-	if (!session || !lac || !session->key)
+	if (!session || !lac || !session->tunnel_id)
 		return punt(DOWN_NO_SESSION);
 	if (session->flags & PUNT)
 		return punt(DOWN_FLAGGED);
@@ -928,7 +959,7 @@ int l2tp_in(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	session = session_of_address(ip->daddr, set, &slot);
 	lac = session ? lac_of(session) : 0;
-	if (!session || !lac || !session->key || session->flags & PUNT)
+	if (!session || !lac || !session->tunnel_id || session->flags & PUNT)
 		return TC_ACT_UNSPEC;
 	/* From where it came leads the way back: then no reverse-path filter would object, and the
 	 * sender is not this host. */

@@ -16,8 +16,8 @@
 #define ADDRESS_CONTROL 2 /* downwards PPP has FF 03 */
 #define HAS_NETWORKS 4   /* it has Framed-Routes: see the map of that name */
 #define SNOOPED 8        /* each packet is copied: see `intercepts` */
-#define ECHO 16          /* LCP Echo-Requests are answered, with `magic` */
-#define THROTTLED 32     /* see `throttles` */
+#define ECHO 16          /* LCP Echo-Requests are answered */
+#define THROTTLED 32     /* see `details` */
 
 /* The times of a session are CLOCK_MONOTONIC nanoseconds without these bits: 67 ms. */
 #define TIME_SHIFT 26
@@ -29,7 +29,7 @@
 
 struct settings {
 	__u32 tun_ifindex;
-	__u32 sessions;  /* how many there can be: the stride of `sessions` */
+	__u32 sessions;  /* how many there can be: the stride of `sessions` and `totals` */
 	__be16 l2tp_port;
 	__u16 layout;    /* of these maps: LAYOUT of layout.py */
 	__u32 cookie;    /* the mark of packets that are copies, within the TUN device; never 0 */
@@ -39,51 +39,64 @@ struct settings {
 			     * stack, since nothing there would look at them */
 };
 
-/* One session as one CPU has it, in one cache line: what user space wrote, the same for each CPU,
- * and what this CPU counted. Addresses are in network order. */
+/* One session as one CPU has it: what user space wrote, the same for each CPU, and what this CPU
+ * counted. Two of them share a cache line, and all of 60,000 fit the cache of a CPU: this is what
+ * forwarding costs when each packet is another session's. Addresses are in network order. */
 struct session {
-	__u32 key;       /* our tunnel id << 16 | our session id; 0 while the slot is not valid */
+	__u16 tunnel_id; /* ours; 0 while the slot is not valid */
+	__be16 peer_session_id;
 	__be32 address;  /* the subscriber's; 0 while its network is down */
-	__be32 magic;    /* our LCP Magic-Number */
 	__u16 lac;       /* index into `lacs` */
 	__u16 flags;
-	__u16 mru;
-	__u16 clamp_mss; /* largest TCP MSS that passes; 0 for any */
-	__be16 peer_tunnel_id;
-	__be16 peer_session_id;
 
-	__u64 packets_in;
-	__u64 octets_in;
-	__u64 packets_out;
-	__u64 octets_out;
+	__u16 packets_in; /* since they were last carried over to `totals` */
+	__u16 packets_out;
+	__u32 octets_in;
+	__u32 octets_out;
 	__u32 heard;     /* last message of any kind from the LAC */
 	__u32 data;      /* last packet forwarded */
 };
 
-/* A LAC's end of a tunnel, and the way to it. */
+/* Beyond these, what a session counted is carried over. */
+#define CARRY_PACKETS 0x8000
+#define CARRY_OCTETS 0x80000000U
+
+/* What a session counted on one CPU until it was last carried over. */
+struct totals {
+	__u64 packets_in;
+	__u64 octets_in;
+	__u64 packets_out;
+	__u64 octets_out;
+	__u64 turn;      /* odd while something is carried over */
+};
+
+/* A LAC's end of a tunnel, the way to it, and what sessions take that are alike. */
 struct lac {
 	__be32 peer;
 	__be32 local;    /* ours, that the LAC talks to */
 	__be32 gateway;  /* next hop, which may be the LAC; 0 to ask the routing table */
 	__u32 ifindex;   /* to the LAC; 0 to ask the routing table for every packet */
 	__be16 peer_port;
-	__u16 unused[3];
+	__be16 peer_tunnel_id;
+	__u16 mru;
+	__u16 clamp_mss; /* largest TCP MSS that passes; 0 for any */
 };
 
-/* What a throttled session may send. The token buckets are the times at which they will be full
- * again. All CPUs share them. */
-struct throttle {
+/* What few packets need to know of a session. The token buckets are the times at which they will be
+ * full again. All CPUs share them. */
+struct details {
 	__u64 cost_in;   /* nanoseconds per octet << RATE_SHIFT; 0 for no throttle */
 	__u64 cost_out;
 	__u64 full_in;
 	__u64 full_out;
 	__u32 dropped_in; /* packets */
 	__u32 dropped_out;
+	__be32 magic;    /* our LCP Magic-Number */
+	__u32 unused;
 };
 
-/* What became of packets, for `statistics`; layout.py has the names. */
+/* What became of packets that did not simply pass, for `statistics`; layout.py has the names. */
 enum outcome {
-	UP_FORWARDED,
 	UP_CONTROL,
 	UP_HEADER,
 	UP_FRAGMENT,
@@ -101,7 +114,6 @@ enum outcome {
 	UP_THROTTLED,
 	UP_FAILED,
 	UP_ECHO,
-	DOWN_FORWARDED,
 	DOWN_NOT_PLAIN,
 	DOWN_NO_SESSION,
 	DOWN_FLAGGED,
@@ -112,13 +124,9 @@ enum outcome {
 	DOWN_THROTTLED,
 	DOWN_FAILED,
 	MSS_CLAMPED,
-	UP_OCTETS,
-	DOWN_OCTETS,
 	PACKETS_SNOOPED,
 	SNOOP_FAILURES,
 	COPIES_TO_USER_SPACE,
-	UP_DIRECT,
-	DOWN_DIRECT,
 	OUTCOMES
 };
 
@@ -149,7 +157,7 @@ struct {
 } settings SEC(".maps");
 
 /* Slot by session id: the ids that we give out are unique over all tunnels. What is found is not
- * sure to be the session; its key tells. */
+ * sure to be the session; its tunnel tells. */
 struct slots_of_ids {
 	__u16 slot[1 << 16];
 };
@@ -235,6 +243,14 @@ struct {
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
+	__type(value, struct totals);
+} totals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
 	__type(value, struct lac);
 } lacs SEC(".maps");
 
@@ -244,8 +260,8 @@ struct {
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct throttle);
-} throttles SEC(".maps");
+	__type(value, struct details);
+} details SEC(".maps");
 
 /* A way to a host, found in the routing table a moment ago. */
 struct way {
@@ -269,15 +285,29 @@ struct {
 	__type(value, struct way);
 } ways SEC(".maps");
 
-struct statistics {
-	__u64 count[OUTCOMES];
+/* What passed. User space reads it as an array, layout.py has the names. */
+struct traffic {
+	__u64 up_packets;
+	__u64 up_octets;
+	__u64 up_direct;
+	__u64 down_packets;
+	__u64 down_octets;
+	__u64 down_direct;
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct statistics);
+	__type(value, struct traffic);
+} traffic SEC(".maps");
+
+/* What became of the others, by enum outcome. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, OUTCOMES);
+	__type(key, __u32);
+	__type(value, __u64);
 } statistics SEC(".maps");
 
 #endif

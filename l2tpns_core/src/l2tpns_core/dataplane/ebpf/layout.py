@@ -9,27 +9,31 @@ LAYOUT: Final = 5
 SETTINGS: Final = struct.Struct("=II2sHII4xQ")
 """tun_ifindex, sessions, l2tp_port, layout, cookie, many_paths, direct_until"""
 
-SESSION: Final = struct.Struct("=I4s4sHHHH2s2s")
-"""What user space writes of a session: key, address, magic, lac, flags, mru, clamp_mss,
-peer_tunnel_id, peer_session_id"""
-SESSION_KEY: Final = struct.Struct("=I")
+SESSION: Final = struct.Struct("=H2s4sHH")
+"""What user space writes of a session: tunnel_id, peer_session_id, address, lac, flags"""
+TUNNEL_ID: Final = struct.Struct("=H")
 ADDRESS_AT: Final = 4
 SESSION_LAC: Final = struct.Struct("=H")
-LAC_AT: Final = 12
-COUNTERS: Final = struct.Struct("=4QII")
-"""What lies behind it, the programs' part: packets_in, octets_in, packets_out, octets_out, heard,
+LAC_AT: Final = 8
+COUNTERS: Final = struct.Struct("=HHIIII")
+"""What lies behind it, the programs' part: packets_in, packets_out, octets_in, octets_out, heard,
 data"""
 ROW: Final = SESSION.size + COUNTERS.size
 """Octets of a session, as one CPU has it."""
+TOTALS: Final = struct.Struct("=QQQQQ")
+"""packets_in, octets_in, packets_out, octets_out, turn"""
 TIME_UNIT: Final = (1 << 26) / 1_000_000_000
 """Seconds that 1 is in `heard` and `data`."""
 
-LAC: Final = struct.Struct("=4s4s4sI2s6x")
-"""peer, local, gateway, ifindex, peer_port"""
+LAC: Final = struct.Struct("=4s4s4sI2s2sHH")
+"""peer, local, gateway, ifindex, peer_port, peer_tunnel_id, mru, clamp_mss"""
 
-THROTTLE: Final = struct.Struct("=QQQQII")
-"""cost_in, cost_out, full_in, full_out, dropped_in, dropped_out"""
-THROTTLE_COSTS: Final = struct.Struct("=QQ")
+DETAILS: Final = struct.Struct("=QQQQII4s4x")
+"""cost_in, cost_out, full_in, full_out, dropped_in, dropped_out, magic"""
+COSTS: Final = struct.Struct("=QQ")
+DROPPED: Final = struct.Struct("=II")
+DROPPED_AT: Final = 32
+MAGIC_AT: Final = 40
 
 SLOT: Final = struct.Struct("=I")
 IDS: Final = 1 << 16
@@ -54,8 +58,18 @@ BURST_NS: Final = 250_000_000
 RATE_SHIFT: Final = 10
 OCTET_NS_AT_1_KBIT: Final = 8_000_000
 
-OUTCOMES: Final = (
+TRAFFIC: Final = (
     "up_forwarded",
+    "up_octets",
+    "up_direct",
+    "down_forwarded",
+    "down_octets",
+    "down_direct",
+)
+"""What passed, in the order of struct traffic: packets, their octets, packets that went past the IP
+stack."""
+
+OUTCOMES: Final = (
     "up_punt_control",
     "up_punt_header",
     "up_punt_fragment",
@@ -73,7 +87,6 @@ OUTCOMES: Final = (
     "up_drop_throttled",
     "up_drop_failed",
     "up_echo",
-    "down_forwarded",
     "down_punt_not_plain",
     "down_punt_no_session",
     "down_punt_flagged",
@@ -84,15 +97,11 @@ OUTCOMES: Final = (
     "down_drop_throttled",
     "down_drop_failed",
     "mss_clamped",
-    "up_octets",
-    "down_octets",
     "packets_snooped",
     "snoop_failures",
     "copies_to_user_space",
-    "up_direct",
-    "down_direct",
 )
-"""What became of packets, in the order of enum outcome. Where the user-space plane has a counter
+"""What became of the others, in the order of enum outcome. Where the user-space plane has a counter
 for the same thing, the last words are its name."""
 
 

@@ -42,8 +42,10 @@ MAPS: Final = (
     "targets",
     "sessions",
     "lacs",
-    "throttles",
+    "totals",
+    "details",
     "ways",
+    "traffic",
     "statistics",
 )
 VERIFIER_LOG_BYTES: Final = 1 << 20

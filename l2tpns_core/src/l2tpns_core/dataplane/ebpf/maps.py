@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import mmap
+import sys
 from collections.abc import Iterable, Iterator
 from ctypes import byref, c_uint32
 from pathlib import Path
@@ -154,14 +155,18 @@ class ArrayMemory(Map):
 
 
 class PerCpuSums(Map):
-    """A per-CPU array of one entry, which is an array of 64-bit numbers."""
+    """A small per-CPU array of 64-bit numbers, or of arrays of them."""
 
     def sums(self) -> list[int]:
         """Each of the numbers, summed over the CPUs."""
         width = self.value_size // 8
         values = (ctypes.c_uint64 * (width * possible_cpus()))()
-        check(library().bpf_map_lookup_elem(self.fd, bytes(4), values), f"map {self.name}")
-        return [sum(values[index::width]) for index in range(width)]
+        found = []
+        for index in range(self.max_entries):
+            key = index.to_bytes(4, sys.byteorder)
+            check(library().bpf_map_lookup_elem(self.fd, key, values), f"map {self.name}")
+            found += [sum(values[number::width]) for number in range(width)]
+        return found
 
 
 def _batch_options() -> BatchOptions:

@@ -24,8 +24,12 @@ ALL_ONES: Final = 0xFFFFFFFF
 ANY: Final = "0.0.0.0"
 FIRST_CREDIT_NS: Final = 100_000_000
 SHORT_MAX: Final = 0xFFFF
+LOOKS: Final = 1000
+"""More than a program could ever need to carry over."""
+ID_BITS: Final = 16
 ID_MASK: Final = 0xFFFF
-NOTHING: Final = bytes(layout.ROW)
+NO_SESSION: Final = bytes(layout.ROW)
+NO_TOTALS: Final = bytes(layout.TOTALS.size)
 
 Network = tuple[int, int]
 
@@ -56,7 +60,8 @@ class SessionTable:
         self._networks = KeyedMap(maps["networks"], "networks")
         self._sessions = ArrayMemory(maps["sessions"], "sessions")
         self._lacs = LacTable(maps["lacs"])
-        self._throttles = ArrayMemory(maps["throttles"], "throttles")
+        self._totals = ArrayMemory(maps["totals"], "totals")
+        self._details = ArrayMemory(maps["details"], "details")
         self.maps = (
             self._ids,
             *self._host_table.maps,
@@ -64,11 +69,12 @@ class SessionTable:
             self._networks,
             self._sessions,
             self._lacs.memory,
-            self._throttles,
+            self._totals,
+            self._details,
         )
-        slots = self._throttles.max_entries
-        self._cpus = range(0, possible_cpus() * slots * layout.ROW, slots * layout.ROW)
-        """Where the sessions of each CPU begin."""
+        slots = self._details.max_entries
+        self._cpus = range(0, possible_cpus() * slots, slots)
+        """Where the slots of each CPU begin."""
         self.size = slots - 1
         """Slot 0 stays empty: it is where a packet that belongs to nobody is led to."""
         self.slots: dict[int, int] = {}
@@ -104,7 +110,7 @@ class SessionTable:
         slots = {key: self.slots.pop(key) for key in dict.fromkeys(keys) if key in self.slots}
         hosts = HostChanges(self._hosts)
         for key, slot in slots.items():
-            self._set_key(slot, 0)
+            self._set_tunnel(slot, 0)
             self._lacs.release(self._lac_at(slot))
             if self._ids.words[key & ID_MASK] == slot:
                 self._ids.words[key & ID_MASK] = 0
@@ -118,15 +124,14 @@ class SessionTable:
     def read(self, slot: int) -> SessionCounters:
         """The counters of a slot. CLOCK_MONOTONIC, which time.monotonic() is, goes on over the end
         of a process, so the times are right after an adoption too."""
-        rows = self._counters_at(slot)
-        packets_in, octets_in, packets_out, octets_out, heard, data = rows[0]
-        for row in rows[1:]:
+        packets_in = octets_in = packets_out = octets_out = heard = data = 0
+        for cpu in self._cpus:
+            row = self._counted(cpu + slot)
             packets_in += row[0]
-            octets_in += row[1]
-            packets_out += row[2]
+            packets_out += row[1]
+            octets_in += row[2]
             octets_out += row[3]
-            heard = max(heard, row[4])
-            data = max(data, row[5])
+            heard, data = max(heard, row[4]), max(data, row[5])
         return SessionCounters(
             octets_in,
             octets_out,
@@ -138,8 +143,8 @@ class SessionTable:
 
     def throttled(self, slot: int) -> tuple[int, int]:
         """Packets that the throttle of a slot dropped: from the subscriber, to the subscriber."""
-        start = slot * layout.THROTTLE.size
-        *_, dropped_in, dropped_out = layout.THROTTLE.unpack_from(self._throttles.bytes, start)
+        start = slot * layout.DETAILS.size + layout.DROPPED_AT
+        dropped_in, dropped_out = layout.DROPPED.unpack_from(self._details.bytes, start)
         return dropped_in, dropped_out
 
     def read_all(self, batch: int) -> Iterator[dict[int, SessionCounters]]:
@@ -150,15 +155,18 @@ class SessionTable:
 
     def adopt(self) -> None:
         """Learn from the maps what an earlier process put there."""
-        for slot in range(1, self.size + 1):
-            (key,) = layout.SESSION_KEY.unpack_from(self._sessions.bytes, slot * layout.ROW)
-            if key:
-                self.slots[key] = slot
-                self._lacs.adopt(self._lac_at(slot))
-                self._ids.words[key & ID_MASK] = slot
-                address = self._address_at(slot)
-                if address:
-                    self._hosts.add(address, slot)
+        for session_id, slot in enumerate(self._ids.words):
+            if not slot:
+                continue
+            (tunnel_id,) = layout.TUNNEL_ID.unpack_from(self._sessions.bytes, slot * layout.ROW)
+            if not tunnel_id:
+                self._ids.words[session_id] = 0
+                continue
+            self.slots[tunnel_id << ID_BITS | session_id] = slot
+            self._lacs.adopt(self._lac_at(slot))
+            address = self._address_at(slot)
+            if address:
+                self._hosts.add(address, slot)
         self._lacs.adopted()
         used = set(self.slots.values())
         self._free = deque(slot for slot in range(1, self.size + 1) if slot not in used)
@@ -176,7 +184,9 @@ class SessionTable:
 
     def close(self) -> None:
         self._host_table.close()
-        for memory in (self._ids, self._sessions, self._lacs.memory, self._throttles):
+        for memory in (
+            *(self._ids, self._sessions, self._totals, self._lacs.memory, self._details),
+        ):
             memory.close()
 
     def _take_slot(self, key: int) -> int:
@@ -184,13 +194,15 @@ class SessionTable:
             raise FastPathError(f"all {self.size} places for sessions are taken")
         slot = self._free.popleft()
         for cpu in self._cpus:
-            start = cpu + slot * layout.ROW
-            self._sessions.bytes[start : start + layout.ROW] = NOTHING
+            start = (cpu + slot) * layout.ROW
+            self._sessions.bytes[start : start + layout.ROW] = NO_SESSION
+            start = (cpu + slot) * layout.TOTALS.size
+            self._totals.bytes[start : start + layout.TOTALS.size] = NO_TOTALS
         # A bucket begins with little credit: over any time from now on a session gets no more than
         # its rate, but its first packets pass.
         full = time.monotonic_ns() + layout.BURST_NS - FIRST_CREDIT_NS
-        start = slot * layout.THROTTLE.size
-        layout.THROTTLE.pack_into(self._throttles.bytes, start, 0, 0, full, full, 0, 0)
+        start = slot * layout.DETAILS.size
+        layout.DETAILS.pack_into(self._details.bytes, start, 0, 0, full, full, 0, 0, bytes(4))
         self.slots[key] = slot
         return slot
 
@@ -203,30 +215,25 @@ class SessionTable:
         flags |= layout.SNOOPED if route.snoop else 0
         flags |= layout.ECHO if route.magic else 0
         flags |= layout.THROTTLED if route.throttle_in or route.throttle_out else 0
-        self._set_key(slot, 0)
+        self._set_tunnel(slot, 0)
         self._lacs.release(self._lac_at(slot))
         image = layout.SESSION.pack(
             0,
+            network_order(route.peer_session_id),
             route.ip.to_bytes(4, "big"),
-            route.magic.to_bytes(4, "big"),
             self._lacs.take(self._lac(route, hop)),
             flags,
-            min(route.mru, SHORT_MAX),
-            min(route.clamp_mss, SHORT_MAX),
-            network_order(route.peer_tunnel_id),
-            network_order(route.peer_session_id),
-        )[layout.SESSION_KEY.size :]
+        )[layout.TUNNEL_ID.size :]
         for cpu in self._cpus:
-            start = cpu + slot * layout.ROW
-            first = start + layout.SESSION_KEY.size
+            start = (cpu + slot) * layout.ROW
+            first = start + layout.TUNNEL_ID.size
             self._sessions.bytes[first : start + layout.SESSION.size] = image
-        layout.THROTTLE_COSTS.pack_into(
-            self._throttles.bytes,
-            slot * layout.THROTTLE.size,
-            layout.cost_of(route.throttle_in),
-            layout.cost_of(route.throttle_out),
-        )
-        self._set_key(slot, route.key)
+        start = slot * layout.DETAILS.size
+        costs = layout.cost_of(route.throttle_in), layout.cost_of(route.throttle_out)
+        layout.COSTS.pack_into(self._details.bytes, start, *costs)
+        start += layout.MAGIC_AT
+        self._details.bytes[start : start + 4] = route.magic.to_bytes(4, "big")
+        self._set_tunnel(slot, route.key >> ID_BITS)
 
     def _lac(self, route: SessionRoute, hop: NextHop) -> bytes:
         return layout.LAC.pack(
@@ -235,11 +242,15 @@ class SessionTable:
             socket.inet_aton(hop.gateway or ANY),
             hop.ifindex,
             network_order(route.peer[1]),
+            network_order(route.peer_tunnel_id),
+            min(route.mru, SHORT_MAX),
+            min(route.clamp_mss, SHORT_MAX),
         )
 
-    def _set_key(self, slot: int, key: int) -> None:
+    def _set_tunnel(self, slot: int, tunnel_id: int) -> None:
         for cpu in self._cpus:
-            layout.SESSION_KEY.pack_into(self._sessions.bytes, cpu + slot * layout.ROW, key)
+            start = (cpu + slot) * layout.ROW
+            layout.TUNNEL_ID.pack_into(self._sessions.bytes, start, tunnel_id)
 
     def _lac_at(self, slot: int) -> int:
         """The LAC's index in a slot."""
@@ -252,11 +263,24 @@ class SessionTable:
         start = slot * layout.ROW + layout.ADDRESS_AT
         return int.from_bytes(self._sessions.bytes[start : start + 4], "big")
 
-    def _counters_at(self, slot: int) -> list[tuple[int, ...]]:
-        """The counters of a slot, a row for each CPU."""
-        start = slot * layout.ROW + layout.SESSION.size
-        memory = self._sessions.bytes
-        return [layout.COUNTERS.unpack_from(memory, cpu + start) for cpu in self._cpus]
+    def _counted(self, index: int) -> tuple[int, ...]:
+        """What one CPU counted: packets in and out, octets in and out, two times. Between two looks
+        at the same totals nothing was carried over."""
+        first = index * layout.TOTALS.size
+        start = index * layout.ROW + layout.SESSION.size
+        for _ in range(LOOKS):
+            totals = layout.TOTALS.unpack_from(self._totals.bytes, first)
+            row = layout.COUNTERS.unpack_from(self._sessions.bytes, start)
+            again = layout.TOTALS.unpack_from(self._totals.bytes, first)
+            if totals == again and not totals[4] & 1:
+                break
+        return (
+            row[0] + totals[0],
+            row[1] + totals[2],
+            row[2] + totals[1],
+            row[3] + totals[3],
+            *row[4:],
+        )
 
     def _replace_networks(self, slot: int, networks: tuple[Network, ...]) -> bool:
         """Change what networks a slot claims; False when the map has no room for all of them."""
