@@ -94,8 +94,9 @@ class PlaneHost:
         if self._config.bpf_direct:
             self._direct = DirectWay(
                 fast,
+                tun_index,
                 Onlookers(tun_index).find,
-                lambda: ways_to_network(netlink, tun_index),
+                netlink.ways_out,
                 loop.time,
             )
             self._follow(loop, self._direct.run(), "direct way")
@@ -186,12 +187,6 @@ def report_end(task: "asyncio.Task[None]") -> None:
     """A task that ends by itself has failed; nobody waits for it."""
     if not task.cancelled() and task.exception() is not None:
         log.critical("%s: nobody follows any more", task.get_name(), exc_info=task.exception())
-
-
-async def ways_to_network(netlink: Netlink, tun_index: int) -> tuple[set[int], bool]:
-    """Where packets for subscribers may come from, and whether routes have several next hops."""
-    interfaces, several = await netlink.ways_out()
-    return interfaces - {tun_index}, several
 
 
 def name_of(ifindex: int) -> str:

@@ -43,6 +43,17 @@ class Interface:
     mac: bytes
 
 
+@dataclass(slots=True, frozen=True)
+class WaysOut:
+    """What is to be known of routes before packets are forwarded without the stack."""
+
+    interfaces: frozenset[int]
+    several: bool
+    """Whether a route has, or may have, several next hops."""
+    special: bool
+    """Whether a route has an MTU of its own, or is for a type of service."""
+
+
 class Netlink:
     """The daemon's netlink connection. Open it inside the loop that uses it."""
 
@@ -134,16 +145,17 @@ class Netlink:
             found.append(((network, int(route["dst_len"])), int(route.get("priority") or 0)))
         return found
 
-    async def ways_out(self) -> tuple[set[int], bool]:
-        """The interfaces that routes of the main table lead to, and whether some route has, or may
-        have, several next hops."""
-        found: set[int] = set()
-        several = False
+    async def ways_out(self) -> "WaysOut":
+        """What the routes of the main table say beyond a next hop, and where they lead."""
+        interfaces: set[int] = set()
+        several = special = False
         async for route in await self._ipr.get_routes(family=FAMILY_INET, table=MAIN_TABLE):
             hops = route.get("multipath")
             several = several or bool(hops) or bool(route.get("nh_id"))
-            found |= {int(hop.get("oif") or 0) for hop in hops or [route]}
-        return found - {0}, several
+            metrics = route.get("metrics")
+            special = special or bool(route.get("tos") or (metrics and metrics.get("mtu")))
+            interfaces |= {int(hop.get("oif") or 0) for hop in hops or [route]}
+        return WaysOut(frozenset(interfaces - {0}), several, special)
 
     async def interfaces_for(self, address: int) -> list[Interface]:
         """The Ethernet interfaces that are up and on whose network an address lies."""

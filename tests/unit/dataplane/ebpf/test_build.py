@@ -59,7 +59,7 @@ def test_constants_are_those_of_the_source(name: str) -> None:
 def test_times_have_the_unit_of_the_source() -> None:
     found = re.search(r"#define TIME_SHIFT (\d+)", HEADER.read_text())
     assert found is not None
-    assert layout.TIME_UNIT == (1 << int(found[1])) / 1e9
+    assert (1 << int(found[1])) / 1e9 == layout.TIME_UNIT
 
 
 def test_a_rate_becomes_the_time_that_an_octet_takes() -> None:

@@ -4,7 +4,7 @@ as long as nobody there would look at them."""
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath
@@ -15,8 +15,20 @@ LOOK_S: Final = 0.25
 """How often somebody may have come who wants to see packets."""
 LEASE_S: Final = 2.0
 """How long packets go on passing by the stack when this task does not come to look."""
+SPECIAL_ROUTES: Final = "routes have an MTU of their own, or are for a type of service"
 ROUTES_S: Final = 5.0
 """How often interfaces are looked at."""
+
+
+class WaysOut(Protocol):
+    """What routes say: see net.netlink."""
+
+    @property
+    def interfaces(self) -> frozenset[int]: ...
+    @property
+    def several(self) -> bool: ...
+    @property
+    def special(self) -> bool: ...
 
 
 class DirectWay:
@@ -25,16 +37,18 @@ class DirectWay:
     def __init__(
         self,
         fast: FastPath,
+        device: int,
         find_onlooker: Callable[[], str],
-        ways_out: Callable[[], Awaitable[tuple[set[int], bool]]],
+        ways_out: Callable[[], Awaitable[WaysOut]],
         clock: Callable[[], float],
     ) -> None:
-        """`find_onlooker` says who would look, or ""; `ways_out` are the interfaces
-        that routes lead to, and whether one has several next hops; `clock` is time.monotonic()."""
+        """`device` is the TUN device; `find_onlooker` says who would look, or ""; `ways_out` asks
+        for what routes say; `clock` is time.monotonic()."""
         self._fast = fast
+        self._device = device
         self._find_onlooker = find_onlooker
         self._ways_out = ways_out
-        self._many_paths = True
+        self._routes: WaysOut | None = None
         self._clock = clock
         self._look_at_routes = 0.0
         self.obstacle: str | None = None
@@ -48,19 +62,19 @@ class DirectWay:
 
     async def look(self) -> None:
         """Bring everything up to date."""
-        obstacle = self._find_onlooker()
+        if self._routes is None or self._clock() >= self._look_at_routes:
+            self._look_at_routes = self._clock() + ROUTES_S
+            self._routes = await self._ways_out()
+            self._follow(set(self._routes.interfaces) - {self._device})
+        obstacle = SPECIAL_ROUTES if self._routes.special else self._find_onlooker()
         if obstacle != self.obstacle:
             self.obstacle = obstacle
             if obstacle:
                 log.info("packets go through the IP stack: %s", obstacle)
             else:
                 log.info("packets pass by the IP stack: nobody there looks at them")
-        if self._clock() >= self._look_at_routes:
-            self._look_at_routes = self._clock() + ROUTES_S
-            interfaces, self._many_paths = await self._ways_out()
-            self._follow(interfaces)
         until = 0 if obstacle else self._clock() + LEASE_S
-        self._fast.direct(until, many_paths=self._many_paths)
+        self._fast.direct(until, many_paths=self._routes.several)
 
     def _follow(self, wanted: set[int]) -> None:
         for ifindex in self._fast.networks() - wanted:

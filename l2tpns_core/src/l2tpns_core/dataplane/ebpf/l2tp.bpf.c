@@ -498,13 +498,22 @@ static __always_inline int send(const struct hop *hop)
 	return bpf_redirect_neigh(hop->ifindex, &neighbour, sizeof(neighbour), 0);
 }
 
+/* Whether an address is one host's that packets are routed to and from: not in 0/8, no group, no
+ * broadcast. The stack knows others by sight, before it looks at routes. */
+static __always_inline int is_routable(__be32 address)
+{
+	__u32 first = bpf_ntohl(address) >> 24;
+
+	return first && first < 224;
+}
+
 /* Whether a packet could go by the IP stack: nothing there would look at it, and it needs nothing
  * of it but a route. */
 static __always_inline int may_pass_by(struct __sk_buff *skb, const struct settings *set,
 				       const struct iphdr *ip, __u64 time)
 {
-	return set->direct_until > time && !skb->mark && ip->ttl > 1 &&
-	       ip->daddr & bpf_htonl(0xff000000) && ip->saddr & bpf_htonl(0xff000000);
+	return set->direct_until > time && !skb->mark && ip->ttl > 1 && is_routable(ip->daddr) &&
+	       is_routable(ip->saddr);
 }
 
 /* The way of packets from one interface to a host beyond, or none where the stack knows better: to
