@@ -17,6 +17,7 @@ from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath
 from l2tpns_core.dataplane.ebpf.keep import Keep, ensure_bpffs
 from l2tpns_core.dataplane.tun import UserPlane
+from l2tpns_core.net.netlink import Netlink
 from l2tpns_core.net.tun_device import TunDevice
 from l2tpns_core.startup import StartError
 
@@ -46,11 +47,8 @@ def opened(config: Config) -> planes.PlaneHost:
             host = planes.PlaneHost(config, stack)
             host.clear()
 
-            async def nowhere(address: str) -> tuple[int, str]:
-                raise LookupError(address)
-
             loop = asyncio.get_running_loop()
-            host.open(cast(UserPlane, USER), DEVICE, 1, nowhere, loop)
+            host.open(cast(UserPlane, USER), DEVICE, 1, Netlink(), loop)
             return host
 
     return asyncio.run(run())

@@ -129,6 +129,22 @@ def test_tcp_arrives_from_the_subscriber(setting: Setting) -> None:
     assert set(setting.outcomes()) <= {"up_forwarded", "down_forwarded"}
 
 
+def test_tcp_arrives_past_the_stack(setting: Setting) -> None:
+    topology = setting.topology
+    with IPRoute(netns=topology.lns.name) as kernel:
+        facing = kernel.link_lookup(ifname="lns1")[0]
+    with topology.lns.entered():
+        setting.fast.attach_network(facing)
+    setting.fast.direct(time.monotonic() + 60)
+    for ends in ((topology.lac, SUBSCRIBER, topology.net), (topology.net, FAR, topology.lac)):
+        found = transfer(*ends, CONTENT)
+        assert hashlib.sha256(found).digest() == hashlib.sha256(CONTENT).digest()
+    counters, outcomes = setting.fast.counters(KEY), setting.outcomes()
+    assert outcomes["down_direct"] == outcomes["down_forwarded"]
+    assert outcomes["up_direct"] == outcomes["up_forwarded"]
+    assert counters.packets_out > 1.5 * outcomes["down_forwarded"], "no super-packets"
+
+
 def test_super_packets_are_cut_as_the_sender_meant(topology: Topology) -> None:
     with tunnelled(topology, OFFLOADS["the kernel cuts and sums"]) as setting:
         transfer(topology.lac, SUBSCRIBER, topology.net, CONTENT[: 1 << 18])
