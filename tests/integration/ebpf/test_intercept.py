@@ -4,9 +4,11 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 import pytest
+from pyroute2 import IPRoute
 
 from integration.dataplane.namespaces import FAR, LNS_INNER, Namespace, Topology
 from integration.ebpf.mirror import MirrorLac, offload
@@ -123,6 +125,21 @@ def test_both_directions_are_copied_as_they_are_forwarded(
     assert target.sources == {(LNS_INNER, snooping.origin[1])}
     assert setting.outcomes() == {"up_forwarded": 1, "down_forwarded": 1, "packets_snooped": 2}
     assert setting.read_tun() == setting.punted() == []
+
+
+def test_copies_past_the_ip_stack_are_the_same(snooping: Snooping, target: Target) -> None:
+    setting = snooping.setting
+    lns = setting.topology.lns
+    snooping.snoop(target.peer)
+    with IPRoute(netns=lns.name) as kernel, lns.entered():
+        setting.fast.attach_network(kernel.link_lookup(ifname="lns1")[0])
+    setting.fast.direct(time.monotonic() + 60)
+    setting.send_up(message(UP))
+    setting.send_down(b"back")
+    (down,) = delivered(setting)
+    assert target.copies() == [UP, down]
+    outcomes = setting.outcomes()
+    assert (outcomes["up_direct"], outcomes["down_direct"]) == (1, 1)
 
 
 def test_what_does_not_pass_is_not_copied(snooping: Snooping, target: Target) -> None:

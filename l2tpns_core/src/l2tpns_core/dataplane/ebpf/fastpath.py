@@ -103,6 +103,7 @@ class FastPath:
         """Whether the sessions of an earlier process were taken over; keys() names them."""
         self._loaded = loaded
         self._settings = Map(loaded.maps["settings"], "settings")
+        self._ways = Map(loaded.maps["ways"], "ways")
         self._traffic = PerCpuSums(loaded.maps["traffic"], "traffic")
         self._statistics = PerCpuSums(loaded.maps["statistics"], "statistics")
         self._table = SessionTable(loaded.maps, options.local)
@@ -278,7 +279,7 @@ class FastPath:
             max_sessions=self._table.size,
             memory={
                 each.name: each.memory()
-                for each in (*self._table.maps, self._traffic, self._statistics)
+                for each in (*self._table.maps, self._ways, self._traffic, self._statistics)
             },
             programs=self._loaded.program_sizes(),
             interfaces={index: made.method.value for index, made in self._attached.items()},

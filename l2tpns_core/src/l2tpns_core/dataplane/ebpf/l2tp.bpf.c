@@ -699,7 +699,6 @@ int l2tp_up(struct __sk_buff *skb)
 		if (way && way->ifindex != set->tun_ifindex && total <= way->mtu) {
 			hop.ifindex = way->ifindex;
 			hop.gateway = way->gateway;
-			forward(skb, inner);
 		}
 	}
 
@@ -720,9 +719,15 @@ int l2tp_up(struct __sk_buff *skb)
 	session->data = session->heard;
 	keep_count(session, slot, set);
 	count_up(total, !!hop.ifindex);
-	if (hop.ifindex)
-		return send(&hop);
-	return bpf_redirect(set->tun_ifindex, BPF_F_INGRESS);
+	if (!hop.ifindex)
+		return bpf_redirect(set->tun_ifindex, BPF_F_INGRESS);
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	inner = data + ETH_HLEN;
+	if ((void *)(inner + 1) > end)
+		return TC_ACT_SHOT; /* cannot be: it was there before */
+	forward(skb, inner);
+	return send(&hop);
 }
 
 /* Make room for an envelope. The flags tell the kernel how to cut a TCP super-packet later: each
