@@ -71,8 +71,8 @@ def transfer(
     seconds: float = 60.0,
     note: Callable[[float], None] = lambda now: None,
 ) -> bytes:
-    """Send content over TCP; return what arrived until the time was over. `note` is called at the
-    first octets and at the last."""
+    """Send content over TCP; return what arrived until the time was over. `note` is called when the
+    connection is there and at the last octets."""
     with receiver.entered():
         listener = socket.create_server((at, PORT))
     stop = threading.Event()
@@ -94,16 +94,14 @@ def transfer(
     listener.settimeout(5)
     peer, _ = listener.accept()
     peer.settimeout(5)
-    found, started, now = bytearray(), 0.0, 0.0
+    found, started = bytearray(), time.monotonic()
+    note(started)
     while part := peer.recv(1 << 16):
         now = time.monotonic()
-        if not started:
-            started = now
-            note(now)
         found += part
         if now - started > seconds:
             break
-    note(now)
+    note(time.monotonic())
     stop.set()
     peer.close()
     listener.close()
@@ -179,7 +177,7 @@ def test_with_offloads_a_super_packet_leaves_whole(topology: Topology) -> None:
 
 def throttled_rate(topology: Topology, direction: str, rate: int) -> float:
     """What TCP of a throttled session comes to, as a part of its rate, in octets of IP that passed
-    between the first and the last octet that was read."""
+    from when the connection was there until the last octets were read."""
     noted: list[tuple[float, int]] = []
     with tunnelled(topology, OFFLOADS["the kernel cuts"]) as setting:
 

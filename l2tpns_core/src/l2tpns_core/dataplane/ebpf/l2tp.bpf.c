@@ -184,17 +184,23 @@ static __always_inline struct lac *lac_of(const struct session *session)
 /* Whether a packet must go because its session is over its rate. The bucket is not a level but the
  * time at which it will be full, so that one compare-and-swap keeps it right on any number of CPUs.
  * From a full one anything passes, or a super-packet larger than the burst never would. */
-static __always_inline int over_rate(__u64 *full, __u64 cost, __u32 octets)
+static __always_inline int over_rate(__u64 *full, __u64 cost, __u32 octets, __u32 *dropped,
+				     __u32 *dropped_at, __u32 packets)
 {
-	__u64 time = bpf_ktime_get_ns();
+	__u64 time = bpf_ktime_get_ns(), earliest = time;
 	__u64 price = cost * octets >> RATE_SHIFT;
 
+	if ((__u32)(time >> TIME_SHIFT) - *dropped_at < ARREARS_TIME)
+		earliest -= ARREARS_NS;
 	for (int i = 0; i < TRIES; i++) {
 		__u64 seen = *(volatile __u64 *)full;
-		__u64 from = seen > time ? seen : time;
+		__u64 from = seen > earliest ? seen : earliest;
 
-		if (from > time && from - time + price > BURST_NS)
+		if (from > time && from - time + price > BURST_NS) {
+			*dropped_at = time >> TIME_SHIFT;
+			__sync_fetch_and_add(dropped, packets);
 			return 1;
+		}
 		if (__sync_val_compare_and_swap(full, seen, from + price) == seen)
 			return 0;
 	}
@@ -203,24 +209,19 @@ static __always_inline int over_rate(__u64 *full, __u64 cost, __u32 octets)
 
 static __always_inline int too_fast_in(__u32 slot, __u32 octets)
 {
-	struct details *throttle = bpf_map_lookup_elem(&details, &slot);
+	struct details *to = bpf_map_lookup_elem(&details, &slot);
 
-	if (!throttle || !throttle->cost_in ||
-	    !over_rate(&throttle->full_in, throttle->cost_in, octets))
-		return 0;
-	__sync_fetch_and_add(&throttle->dropped_in, 1);
-	return 1;
+	return to && to->cost_in &&
+	       over_rate(&to->full_in, to->cost_in, octets, &to->dropped_in, &to->dropped_in_at, 1);
 }
 
 static __always_inline int too_fast_out(__u32 slot, __u32 octets, __u32 packets)
 {
-	struct details *throttle = bpf_map_lookup_elem(&details, &slot);
+	struct details *to = bpf_map_lookup_elem(&details, &slot);
 
-	if (!throttle || !throttle->cost_out ||
-	    !over_rate(&throttle->full_out, throttle->cost_out, octets))
-		return 0;
-	__sync_fetch_and_add(&throttle->dropped_out, packets);
-	return 1;
+	return to && to->cost_out &&
+	       over_rate(&to->full_out, to->cost_out, octets, &to->dropped_out,
+			 &to->dropped_out_at, packets);
 }
 
 /* A walk over the options of a TCP header. */

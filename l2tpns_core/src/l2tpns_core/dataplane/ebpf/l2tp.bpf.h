@@ -26,6 +26,11 @@
  * silent when a whole window was lost, or its credit would run over each time. */
 #define BURST_NS 250000000ULL
 #define RATE_SHIFT 10
+/* While packets are dropped, what a silent moment left unused may be made up for: TCP that loses a
+ * whole window, and then what it sends again, is silent for 600 ms. Over any longer time nobody has
+ * more than his rate. */
+#define ARREARS_NS 800000000ULL
+#define ARREARS_TIME 22 /* after a drop, in units of TIME_SHIFT: a second and a half */
 
 struct settings {
 	__u32 tun_ifindex;
@@ -92,6 +97,8 @@ struct details {
 	__u32 dropped_in; /* packets */
 	__u32 dropped_out;
 	__be32 magic;    /* our LCP Magic-Number */
+	__u32 dropped_in_at; /* the last one */
+	__u32 dropped_out_at;
 	__u32 unused;
 };
 

@@ -28,7 +28,7 @@ TIME_UNIT: Final = (1 << 26) / 1_000_000_000
 LAC: Final = struct.Struct("=4s4s4sI2s2sHH")
 """peer, local, gateway, ifindex, peer_port, peer_tunnel_id, mru, clamp_mss"""
 
-DETAILS: Final = struct.Struct("=QQQQII4s4x")
+DETAILS: Final = struct.Struct("=QQQQII4s12x")
 """cost_in, cost_out, full_in, full_out, dropped_in, dropped_out, magic"""
 COSTS: Final = struct.Struct("=QQ")
 DROPPED: Final = struct.Struct("=II")
