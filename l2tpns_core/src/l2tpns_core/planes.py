@@ -18,7 +18,7 @@ from l2tpns_core.dataplane.ebpf.keep import Keep
 from l2tpns_core.dataplane.ebpf.paths import LacPaths
 from l2tpns_core.dataplane.ebpf.plane import EbpfPlane
 from l2tpns_core.dataplane.tun import UserPlane
-from l2tpns_core.net.netlink import Netlink
+from l2tpns_core.net.netlink import KernelRefused, Netlink, WaysOut
 from l2tpns_core.net.onlookers import Onlookers
 from l2tpns_core.net.tun_device import TunDevice
 from l2tpns_core.observe.plane_report import KernelReport, PlaneReport
@@ -96,7 +96,7 @@ class PlaneHost:
                 fast,
                 tun_index,
                 Onlookers(tun_index).find,
-                netlink.ways_out,
+                lambda: ways_out(netlink),
                 loop.time,
             )
             self._follow(loop, self._direct.run(), "direct way")
@@ -187,6 +187,15 @@ def report_end(task: "asyncio.Task[None]") -> None:
     """A task that ends by itself has failed; nobody waits for it."""
     if not task.cancelled() and task.exception() is not None:
         log.critical("%s: nobody follows any more", task.get_name(), exc_info=task.exception())
+
+
+async def ways_out(netlink: Netlink) -> WaysOut | None:
+    """What routes say, or None when they cannot be read just now."""
+    try:
+        return await netlink.ways_out()
+    except KernelRefused as error:
+        log.debug("%s", error)
+        return None
 
 
 def name_of(ifindex: int) -> str:

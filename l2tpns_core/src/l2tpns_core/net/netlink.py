@@ -146,15 +146,21 @@ class Netlink:
         return found
 
     async def ways_out(self) -> "WaysOut":
-        """What the routes of the main table say beyond a next hop, and where they lead."""
+        """What the routes of the main table say beyond a next hop, and where they lead.
+
+        Raises KernelRefused, as when another list is being read.
+        """
         interfaces: set[int] = set()
         several = special = False
-        async for route in await self._ipr.get_routes(family=FAMILY_INET, table=MAIN_TABLE):
-            hops = route.get("multipath")
-            several = several or bool(hops) or bool(route.get("nh_id"))
-            metrics = route.get("metrics")
-            special = special or bool(route.get("tos") or (metrics and metrics.get("mtu")))
-            interfaces |= {int(hop.get("oif") or 0) for hop in hops or [route]}
+        try:
+            async for route in await self._ipr.get_routes(family=FAMILY_INET, table=MAIN_TABLE):
+                hops = route.get("multipath")
+                several = several or bool(hops) or bool(route.get("nh_id"))
+                metrics = route.get("metrics")
+                special = special or bool(route.get("tos") or (metrics and metrics.get("mtu")))
+                interfaces |= {int(hop.get("oif") or 0) for hop in hops or [route]}
+        except NetlinkError as error:
+            raise KernelRefused("cannot list the routes", error) from error
         return WaysOut(frozenset(interfaces - {0}), several, special)
 
     async def interfaces_for(self, address: int) -> list[Interface]:

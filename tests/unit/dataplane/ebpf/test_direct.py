@@ -42,7 +42,7 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.onlooker = ""
-        self.ways = WaysOut(frozenset({2, 3, TUN}), several=False, special=False)
+        self.ways: WaysOut | None = WaysOut(frozenset({2, 3, TUN}), several=False, special=False)
         self.fast = Fast()
         self.way = DirectWay(
             self.fast,  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ class World:
             lambda: self.now,
         )
 
-    async def ways_out(self) -> WaysOut:
+    async def ways_out(self) -> WaysOut | None:
         return self.ways
 
     def look(self, seconds: float = 0.0) -> None:
@@ -108,6 +108,22 @@ def test_routes_that_say_more_than_a_next_hop_close_it(world: World) -> None:
     world.look()
     assert world.fast.until == 0
     assert "routes" in (world.way.obstacle or "")
+
+
+def test_routes_that_cannot_be_read_are_as_they_were(world: World) -> None:
+    ways, world.ways = world.ways, None
+    world.look()
+    assert (world.fast.until, world.way.obstacle) == (0, "routes cannot be read")
+    world.ways = ways
+    world.look(LOOK_S)
+    assert world.fast.until > world.now
+    world.ways = None
+    world.look(ROUTES_S)
+    assert world.fast.until > world.now
+    assert world.fast.attached == {2, 3}
+    world.ways = WaysOut(frozenset({2}), several=False, special=False)
+    world.look(LOOK_S)
+    assert world.fast.attached == {2}, "asked again at the next look, not later"
 
 
 def test_an_interface_that_cannot_have_it_keeps_the_others(world: World) -> None:

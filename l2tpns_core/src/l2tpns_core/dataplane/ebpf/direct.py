@@ -15,6 +15,7 @@ LOOK_S: Final = 0.25
 """How often somebody may have come who wants to see packets."""
 LEASE_S: Final = 2.0
 """How long packets go on passing by the stack when this task does not come to look."""
+UNKNOWN_ROUTES: Final = "routes cannot be read"
 SPECIAL_ROUTES: Final = "routes have an MTU of their own, or are for a type of service"
 ROUTES_S: Final = 5.0
 """How often interfaces are looked at."""
@@ -39,11 +40,11 @@ class DirectWay:
         fast: FastPath,
         device: int,
         find_onlooker: Callable[[], str],
-        ways_out: Callable[[], Awaitable[WaysOut]],
+        ways_out: Callable[[], Awaitable[WaysOut | None]],
         clock: Callable[[], float],
     ) -> None:
         """`device` is the TUN device; `find_onlooker` says who would look, or ""; `ways_out` asks
-        for what routes say; `clock` is time.monotonic()."""
+        for what routes say, with None for no answer; `clock` is time.monotonic()."""
         self._fast = fast
         self._device = device
         self._find_onlooker = find_onlooker
@@ -63,10 +64,10 @@ class DirectWay:
     async def look(self) -> None:
         """Bring everything up to date."""
         if self._routes is None or self._clock() >= self._look_at_routes:
-            self._look_at_routes = self._clock() + ROUTES_S
-            self._routes = await self._ways_out()
-            self._follow(set(self._routes.interfaces) - {self._device})
-        obstacle = SPECIAL_ROUTES if self._routes.special else self._find_onlooker()
+            await self._look_at_the_routes()
+        obstacle = UNKNOWN_ROUTES
+        if self._routes is not None:
+            obstacle = SPECIAL_ROUTES if self._routes.special else self._find_onlooker()
         if obstacle != self.obstacle:
             self.obstacle = obstacle
             if obstacle:
@@ -74,7 +75,15 @@ class DirectWay:
             else:
                 log.info("packets pass by the IP stack: nobody there looks at them")
         until = 0 if obstacle else self._clock() + LEASE_S
-        self._fast.direct(until, many_paths=self._routes.several)
+        self._fast.direct(until, many_paths=self._routes is None or self._routes.several)
+
+    async def _look_at_the_routes(self) -> None:
+        """Learn what they say. What cannot be read now is as it was, until the next look."""
+        routes = await self._ways_out()
+        if routes is not None:
+            self._look_at_routes = self._clock() + ROUTES_S
+            self._routes = routes
+            self._follow(set(routes.interfaces) - {self._device})
 
     def _follow(self, wanted: set[int]) -> None:
         for ifindex in self._fast.networks() - wanted:
