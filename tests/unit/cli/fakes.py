@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from l2tpns_core.access_lists.lists import AccessLists
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.cli.commands import build_grammar
 from l2tpns_core.cli.evaluate import evaluate
@@ -84,6 +85,10 @@ class FakeLns:
         self.traffic: dict[int, SessionCounters] = {}
         self.buckets: dict[int, FakeThrottle] = {}
         self.dropped: list[tuple[str, int]] = []
+        self.access_lists = AccessLists()
+        self.access_lists.in_use = lambda name: any(
+            name in (each.filter_in, each.filter_out) for each in self.sessions.values()
+        )
 
     def clock(self) -> float:
         return NOW
@@ -122,6 +127,9 @@ class FakeLns:
 
     def snoop(self, session: Session, ip: int, port: int) -> None:
         session.snoop_ip, session.snoop_port = ip, port
+
+    def filter(self, session: Session, filter_in: str, filter_out: str) -> None:
+        session.filter_in, session.filter_out = filter_in, filter_out
 
     def drop_tunnel(self, tunnel: Any, reason: str) -> None:
         self.dropped.append(("tunnel", tunnel.local_id))
@@ -174,6 +182,10 @@ class FakeContext:
         self.plugins: list[str] = ["garden"]
         self.plane = PlaneReport("user", "user", "dataplane says so", "tun0", 0)
 
+    @property
+    def access_lists(self) -> AccessLists:
+        return self.lns.access_lists
+
     def bandwidth(self) -> Bandwidth:
         return self.rates
 
@@ -200,7 +212,7 @@ class FakeContext:
         """Carry out a line to its end."""
         result = evaluate(line, self, GRAMMAR, access or Access(mode), as_json=json)
         lines = [text for text in result.lines if text is not None]
-        return Screen(lines, result.error, result.mode)
+        return Screen(lines, result.error, result.mode, result.section)
 
 
 @dataclass
@@ -210,6 +222,7 @@ class Screen:
     lines: list[str]
     error: str
     mode: Mode | None
+    section: str = ""
 
     @property
     def text(self) -> str:

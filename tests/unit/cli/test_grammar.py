@@ -40,14 +40,16 @@ def test_every_listed_command_is_found_by_its_words(access: Access) -> None:
 @pytest.mark.parametrize("access", ACCESSES)
 def test_any_prefix_that_fits_one_word_is_that_word(access: Access) -> None:
     for command in GRAMMAR.commands(access):
-        first = {other.words[0] for other in GRAMMAR.commands(access)}
-        second = {
-            other.words[1]
-            for other in GRAMMAR.commands(access)
-            if len(other.words) > 1 and other.words[0] == command.words[0]
-        }
+        levels = [
+            {
+                other.words[depth]
+                for other in GRAMMAR.commands(access)
+                if other.words[:depth] == command.words[:depth] and len(other.words) > depth
+            }
+            for depth in range(len(command.words))
+        ]
         needed = ["1" for argument in command.arguments if not argument.optional]
-        for shortened in shortenings(command.words, [first, second]):
+        for shortened in shortenings(command.words, levels):
             assert GRAMMAR.match([*shortened, *needed], access).command is command, shortened
 
 

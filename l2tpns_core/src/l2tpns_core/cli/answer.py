@@ -53,6 +53,8 @@ class ModeChange:
     """Nothing to print; the shell goes on in another mode, or ends (None)."""
 
     mode: Mode | None
+    section: str = ""
+    """What the mode is about, where it needs to know."""
 
     def text(self) -> Iterator[str]:
         yield from ()

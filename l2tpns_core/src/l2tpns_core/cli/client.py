@@ -26,6 +26,8 @@ class Client:
         self._path = path
         self.mode: Mode | None = Mode.EXEC
         """None when the daemon has ended the shell."""
+        self.section = ""
+        """What the mode is about."""
         self.prompt = ""
         self._connect()
 
@@ -34,9 +36,11 @@ class Client:
 
         Raises DaemonUnreachableError.
         """
-        last = self._ask(Request("line", line, self.mode or Mode.EXEC, as_json), write)
+        request = Request("line", line, self.mode or Mode.EXEC, as_json, self.section)
+        last = self._ask(request, write)
         mode = last.get("mode")
         self.mode = MODES.get(mode) if isinstance(mode, str) else None
+        self.section = str(last.get("section", ""))
         self.prompt = str(last.get("prompt", ""))
         return "" if last.get("status") == "ok" else str(last.get("error", "it failed"))
 

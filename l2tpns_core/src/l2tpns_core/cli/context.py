@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from l2tpns_core.access_lists.lists import AccessLists
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard
@@ -123,6 +124,7 @@ class LnsView(Protocol):
     def drop_tunnel(self, tunnel: Any, reason: str) -> None: ...
     def throttle(self, session: Session, rate_in: int, rate_out: int) -> None: ...
     def snoop(self, session: Session, ip: int, port: int) -> None: ...
+    def filter(self, session: Session, filter_in: str, filter_out: str) -> None: ...
 
 
 class PendingView(Protocol):
@@ -187,6 +189,8 @@ class CommandContext(Protocol):
     def plugin_names(self) -> Sequence[str]:
         """The loaded plugins in load order."""
 
+    @property
+    def access_lists(self) -> AccessLists: ...
     @property
     def plugins(self) -> PluginsView: ...
     def load_plugin(self, name: str) -> str:

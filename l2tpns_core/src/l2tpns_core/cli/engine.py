@@ -128,7 +128,7 @@ class CliServer:
             writer.write(self._failure(f"Bad request: {error}"))
             await writer.drain()
             return
-        access = Access(request.mode, self._privileged)
+        access = Access(request.mode, self._privileged, request.section)
         if request.kind == "complete":
             start, choices = self._grammar.complete(request.text, access)
             writer.write(self._last(request.mode, start=start, words=choices))
@@ -149,28 +149,38 @@ class CliServer:
             await writer.drain()
             await asyncio.sleep(0)
         if evaluation.error:
-            writer.write(self._failure(evaluation.error, evaluation.mode))
+            writer.write(
+                self._failure(evaluation.error, evaluation.mode, section=evaluation.section)
+            )
         else:
-            writer.write(self._last(evaluation.mode))
+            writer.write(self._last(evaluation.mode, section=evaluation.section))
 
     def _last(
-        self, mode: Mode | None, *, start: int | None = None, words: list[Choice] | None = None
+        self,
+        mode: Mode | None,
+        *,
+        start: int | None = None,
+        words: list[Choice] | None = None,
+        section: str = "",
     ) -> bytes:
-        members: dict[str, Any] = {"status": "ok", "code": 0, **self._next(mode)}
+        members: dict[str, Any] = {"status": "ok", "code": 0, **self._next(mode, section)}
         if words is not None:
             members["words"] = words
         if start is not None:
             members["start"] = start
         return encode_frame(members)
 
-    def _failure(self, text: str, mode: Mode | None = Mode.EXEC) -> bytes:
-        return encode_frame({"status": "error", "code": 1, "error": text, **self._next(mode)})
+    def _failure(self, text: str, mode: Mode | None = Mode.EXEC, *, section: str = "") -> bytes:
+        return encode_frame(
+            {"status": "error", "code": 1, "error": text, **self._next(mode, section)}
+        )
 
-    def _next(self, mode: Mode | None) -> dict[str, Any]:
+    def _next(self, mode: Mode | None, section: str = "") -> dict[str, Any]:
         """What the shell needs for its next line."""
         if mode is None:
             return {"mode": None, "prompt": ""}
-        return {"mode": mode.name.lower(), "prompt": prompt(self._context.hostname, mode)}
+        told = {"mode": mode.name.lower(), "prompt": prompt(self._context.hostname, mode)}
+        return {**told, "section": section} if section else told
 
 
 def bind_socket(path: Path) -> socket.socket:

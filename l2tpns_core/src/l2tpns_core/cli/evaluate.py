@@ -28,6 +28,8 @@ class Evaluation:
     """The output, without line ends; None where a filter left a line out."""
     mode: Mode | None
     """For the next command; None when the shell is to end."""
+    section: str = ""
+    """What that mode is about."""
     error: str = ""
     """Why the command failed."""
 
@@ -41,7 +43,7 @@ def evaluate(
     line: str, context: CommandContext, grammar: Grammar, access: Access, *, as_json: bool = False
 ) -> Evaluation:
     """Begin a command. Never raises; what goes wrong is in the result."""
-    result = Evaluation(iter(()), access.mode)
+    result = Evaluation(iter(()), access.mode, access.section)
     try:
         words, specifications = split_line(line)
         if not words and not specifications:
@@ -61,7 +63,7 @@ def evaluate(
         result.lines = _error_lines(result.error, as_json=as_json)
         return result
     if isinstance(answer, ModeChange):
-        result.mode = answer.mode
+        result.mode, result.section = answer.mode, answer.section
     if isinstance(answer, Message):
         result.error = answer.failed
     lines = answer.json() if as_json else map(_safe, answer.text())

@@ -39,6 +39,8 @@ class Mode(enum.Enum):
 
     EXEC = ""
     CONFIG = "config"
+    STANDARD_LIST = "config-std-nacl"
+    EXTENDED_LIST = "config-ext-nacl"
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,6 +49,8 @@ class Access:
 
     mode: Mode = Mode.EXEC
     privileged: bool = True
+    section: str = ""
+    """What the mode is about: the name of the access list."""
 
 
 class Choice(NamedTuple):

@@ -7,7 +7,8 @@ One JSON object in each line, both ways. A request is one of
     {"help": "show ", "mode": "exec"}
 
 and is answered by any number of {"text": "…"} and then by one object with "status" ("ok" or
-"error"), "code" (0 or 1), "mode" for the next request (null: the shell ends) and "prompt"; beside
+"error"), "code" (0 or 1), "mode" for the next request (null: the shell ends) and "prompt"; a
+"section", when there is one, belongs to the next request, too. Beside
 them "error" with a sentence, or what was asked for: "words" as [word, help] pairs and, for
 "complete", the "start" of the word in the line. In text, every line is complete.
 """
@@ -35,6 +36,8 @@ class Request:
     text: str
     mode: Mode = Mode.EXEC
     json: bool = False
+    section: str = ""
+    """What the mode is about, as the last answer said."""
 
 
 def decode_request(data: bytes) -> Request:
@@ -49,15 +52,20 @@ def decode_request(data: bytes) -> Request:
     if len(kinds) != 1 or not isinstance(members[kinds[0]], str):
         raise ProtocolError(f"the request must have one text of: {', '.join(KINDS)}")
     mode = members.get("mode", "exec")
+    section = members.get("section", "")
+    if not isinstance(section, str):
+        raise ProtocolError("the section must be a text")
     if not isinstance(mode, str) or mode not in MODES:
         raise ProtocolError(f"the mode must be one of: {', '.join(MODES)}")
-    return Request(kinds[0], members[kinds[0]], MODES[mode], members.get("json") is True)
+    return Request(kinds[0], members[kinds[0]], MODES[mode], members.get("json") is True, section)
 
 
 def encode_request(request: Request) -> bytes:
     members: dict[str, object] = {request.kind: request.text, "mode": request.mode.name.lower()}
     if request.json:
         members["json"] = True
+    if request.section:
+        members["section"] = request.section
     return encode_frame(members)
 
 

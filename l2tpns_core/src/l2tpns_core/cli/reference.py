@@ -18,6 +18,8 @@ This page is generated from the commands themselves, in `l2tpns_core/cli/command
 SECTIONS: Final = {
     Mode.EXEC: "Commands",
     Mode.CONFIG: "In configuration mode (after `configure terminal`)",
+    Mode.STANDARD_LIST: "In a standard access list (after `ip access-list standard NAME`)",
+    Mode.EXTENDED_LIST: "In an extended access list (after `ip access-list extended NAME`)",
 }
 
 

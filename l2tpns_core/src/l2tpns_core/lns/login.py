@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from l2tpns_core.l2tp.codes import CdnResult, GeneralError
 from l2tpns_core.lns.accounting import MIN_INTERIM_S, identity_of
+from l2tpns_core.lns.filters import take_filter_ids
 from l2tpns_core.plugins.events import ParamPostAuth, ParamPreAuth, ParamRadiusResponse
 from l2tpns_core.ppp.config import NetworkConfig
 from l2tpns_core.ppp.events import (
@@ -271,14 +272,7 @@ class Login:
             reply.dns[0] or settings.dns[0],
             reply.dns[1] or settings.dns[1],
         )
-        for name in reply.filter_ids:
-            stem, _, direction = name.rpartition(".")
-            if direction == "in" and stem:
-                session.filter_in = stem
-            elif direction == "out" and stem:
-                session.filter_out = stem
-            else:
-                session.filter_in = session.filter_out = name
+        take_filter_ids(self._lns, session, reply.filter_ids)
 
     def _tell_plugins(self, session: Session, reply: AccessReply) -> None:
         if not self._lns.plugins.listens("radius_response"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Address
 
+from l2tpns_core.access_lists.lists import AccessLists
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.plane import (
@@ -27,6 +28,7 @@ from l2tpns_core.lns import garden
 from l2tpns_core.lns.accounting import Accounting, identity_of
 from l2tpns_core.lns.backlog import Backlog
 from l2tpns_core.lns.cleanup import Cleanup
+from l2tpns_core.lns.filters import is_filtered_by
 from l2tpns_core.lns.limits import Limits
 from l2tpns_core.lns.login import Login
 from l2tpns_core.lns.pump import Pump
@@ -90,6 +92,8 @@ class Lns:
         self.counters = LnsCounters()
         self.accounting = Accounting(radius, plugins, clock, wall)
         self.accounting.enabled = config.radius_accounting
+        self.access_lists = AccessLists()
+        self.access_lists.in_use = partial(is_filtered_by, self)
         self.login = Login(self)
         self.limits = Limits(self)
         self.cleanup = Cleanup(self)
@@ -194,6 +198,15 @@ class Lns:
         if not is_address or (ip and not (isinstance(port, int) and 0 < port <= MAX_PORT)):
             raise ValueError(f"cannot send copies to address {ip} port {port}")
         session.snoop_ip, session.snoop_port = (ip, port) if ip else (0, 0)
+        self.session_changed(session)
+
+    def filter(self, session: Session, filter_in: str, filter_out: str) -> None:
+        """Have access lists decide what a session may send (in) and receive (out); "" for no
+        list. Raises ValueError for a list that is not defined."""
+        for name in (filter_in, filter_out):
+            if name and self.access_lists.get(name) is None:
+                raise ValueError(f"access-list {name!a} is not defined")
+        session.filter_in, session.filter_out = filter_in, filter_out
         self.session_changed(session)
 
     def session_changed(self, session: Session) -> None:
@@ -431,6 +444,8 @@ class Lns:
                 throttle_in=session.throttle_in,
                 throttle_out=session.throttle_out,
                 snoop=_snoop_target(session),
+                filter_in=self.access_lists.get(session.filter_in),
+                filter_out=self.access_lists.get(session.filter_out),
                 hooked=self.plugins.listens("packet_rx") or self.plugins.listens("packet_tx"),
                 magic=_magic(link),
             )

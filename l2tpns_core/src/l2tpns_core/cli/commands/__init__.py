@@ -1,6 +1,7 @@
 """The commands, one module for each thing they are about."""
 
 from l2tpns_core.cli.commands import (
+    access_lists,
     addresses,
     configuration,
     dataplane,
@@ -26,6 +27,7 @@ def build_grammar() -> Grammar:
         plugins,
         sessions,
         throttle,
+        access_lists,
         snoop,
         tunnels,
         dataplane,

@@ -318,7 +318,13 @@ class SessionTable:
 
 def is_unusual(route: SessionRoute) -> bool:
     """Whether user space must see every packet of a session."""
-    return route.hooked or route.send_sequence or route.ppp_prefix not in (LONG_PPP, SHORT_PPP)
+    return (
+        route.hooked
+        or route.send_sequence
+        or route.filter_in is not None
+        or route.filter_out is not None
+        or route.ppp_prefix not in (LONG_PPP, SHORT_PPP)
+    )
 
 
 def network_order(number: int) -> bytes:
