@@ -35,6 +35,10 @@ def _files(data: bytes) -> None:
     assert all(str(problem).isprintable() for problem in result.problems)
     again = parse(render(result.config, result.plugins).encode(), "again")
     assert (again.config, again.plugins) == (result.config, result.plugins)
+    for name, listed in result.access_lists.items():
+        lines = [f"ip access-list {listed.kind.value} {name}", *map(str, listed.rules)]
+        copy = parse("\n".join(lines).encode(), "again")
+        assert copy.access_lists == {name: listed}
     pool = parse_pool(data, "ip_pool")
     assert all(str(problem).isprintable() for problem in pool.problems)
 

@@ -67,8 +67,8 @@ async def test_filter_id_decides_what_passes(stage: Stage) -> None:
     assert matches(stage, "closed") == [0, 2]
     assert matches(stage, "open") == [0, 1]
     assert matches(stage, "home") == [1]
-    counters = stage.ask("show counters")["counters"]
-    assert (counters["plane_filter_drops_in"], counters["plane_filter_drops_out"]) == (1, 1)
+    counters = stage.ask("show counters")["counters"]["plane"]
+    assert (counters["filter_drops_in"], counters["filter_drops_out"]) == (1, 1)
     shown = stage.session_of("both")
     assert (shown["filter_in"], shown["filter_out"]) == ("open", "home")
 
