@@ -259,6 +259,8 @@ class Daemon:
             wall=time.time,
             random=os.urandom,
         )
+        if isinstance(self.plane, EbpfPlane):
+            self.plane.fast.filters.follow(self.lns.access_lists)
         self._load_access_lists(loaded)
         self._connect_plane()
         timer = LoopTimer(loop, self.lns)
