@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from l2tpns_core.access_lists.lists import AccessList
+from l2tpns_core.access_lists.offers import next_words
 from l2tpns_core.access_lists.parse import parse_name, parse_rule
 from l2tpns_core.access_lists.rules import AccessListError, Kind
 from l2tpns_core.cli.answer import Answer, Listing, Message, ModeChange
@@ -15,7 +16,6 @@ from l2tpns_core.observe.text import printable
 
 COMMANDS = CommandSet()
 MODE_OF = {Kind.STANDARD: Mode.STANDARD_LIST, Kind.EXTENDED: Mode.EXTENDED_LIST}
-KIND_OF = {mode: kind for kind, mode in MODE_OF.items()}
 WHAT = {
     Kind.STANDARD: "whose rules look at the source address",
     Kind.EXTENDED: "whose rules look at both addresses, protocol, ports and flags",
@@ -120,7 +120,7 @@ def _remove(call: Call, kind: Kind) -> Answer:
 def _declare_definitions() -> None:
     """The commands that begin and remove a list, for each kind."""
     name = Argument("name", NAME_HELP, missing=SPECIFY_NAME)
-    modes = (Mode.CONFIG, *KIND_OF)
+    modes = (Mode.CONFIG, *MODE_OF.values())
     for kind, what in WHAT.items():
         for words, text, action in (
             ("ip access-list", "Add an access list", _enter),
@@ -134,36 +134,32 @@ def _declare_definitions() -> None:
 _declare_definitions()
 
 
-@COMMANDS.command(
-    "permit",
-    "Let packets pass that match (see docs/access-lists.md)",
-    Argument("rule", "What packets have", repeated=True),
-    modes=tuple(KIND_OF),
-    privileged=True,
-)
-def permit(call: Call) -> Answer:
-    return _add_rule(call, "permit")
-
-
-@COMMANDS.command(
-    "deny",
-    "Drop packets that match (see docs/access-lists.md)",
-    Argument("rule", "What packets have", repeated=True),
-    modes=tuple(KIND_OF),
-    privileged=True,
-)
-def deny(call: Call) -> Answer:
-    return _add_rule(call, "deny")
-
-
-def _add_rule(call: Call, action: str) -> Answer:
-    kind = KIND_OF[call.access.mode]
+def _add_rule(call: Call, kind: Kind, action: str) -> Answer:
     try:
         rule = parse_rule(kind, [action, *call.arguments])
         call.context.access_lists.add_rule(kind, parse_name(call.access.section), rule)
     except AccessListError as error:
         raise CommandError(str(error)) from None
     return Message()
+
+
+def _rule_words(kind: Kind, given: Sequence[str]) -> Iterator[Choice]:
+    return (Choice(*offer) for offer in next_words(kind, given))
+
+
+def _declare_rules() -> None:
+    """permit and deny, for each kind of list."""
+    for kind, mode in MODE_OF.items():
+        rule = Argument(
+            "rule", "What packets have", repeated=True, values=partial(_rule_words, kind)
+        )
+        for action, text in (("permit", "Let packets pass"), ("deny", "Drop packets")):
+            COMMANDS.command(action, f"{text} that match", rule, modes=(mode,), privileged=True)(
+                partial(_add_rule, kind=kind, action=action)
+            )
+
+
+_declare_rules()
 
 
 def _find(context: CommandContext, name: str) -> AccessList:
