@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import pty
 import select
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,7 +189,7 @@ def test_program_does_not_load_prompt_toolkit_for_a_script(daemon: Daemon) -> No
 def test_client_remembers_mode_and_prompt(daemon: Daemon) -> None:
     with contextlib.closing(Client(daemon.path)) as client:
         client.run("", lambda text: None)
-        assert (client.mode, client.prompt) == (Mode.EXEC, "vm> ")
+        assert (client.mode, client.prompt) == (Mode.EXEC, "vm# ")
         client.run("configure terminal", lambda text: None)
         assert (client.mode, client.prompt) == (Mode.CONFIG, "vm(config)# ")
         assert client.complete("set de")[1][0][0] == "debug"
@@ -197,7 +199,7 @@ def test_client_remembers_mode_and_prompt(daemon: Daemon) -> None:
 
 
 def test_dumb_terminal_gets_prompts_but_no_escapes(daemon: Daemon) -> None:
-    output = on_terminal(daemon, "dumb", [(b"vm> ", b"conf t\n"), (b"(config)# ", b"quit\n")])
+    output = on_terminal(daemon, "dumb", [(b"vm# ", b"conf t\n"), (b"(config)# ", b"quit\n")])
     assert b"\x1b" not in output
 
 
@@ -206,22 +208,22 @@ def test_terminal_completes_explains_and_leaves_modes(daemon: Daemon) -> None:
         daemon,
         "xterm",
         [
-            (b"vm>", b"sh\t"),
+            (b"vm#", b"sh\t"),
             (b"ow", b"ver\t"),  # the answer to Tab comes from the daemon: wait for it
             (b"sion", b"\r"),
             (b"L2TPNS 9.9.9", b"drop ?"),
             (b"Disconnect a tunnel", b""),
-            (b"vm> drop", b"\x15conf t\r"),
+            (b"vm# drop", b"\x15conf t\r"),
             (b"(config)#", b"set hostname 'a?b'\r"),
             (b'Setting "hostname"', b""),
             (b"(config)#", b"\x1a"),
-            (b"vm>", b"nonsense\r"),
+            (b"vm#", b"nonsense\r"),
             (b'Invalid command "nonsense"', b""),
-            (b"vm>", b"half a line\x03"),
+            (b"vm#", b"half a line\x03"),
             # what shows now may still be the line that was given up: a whole command tells
-            (b"vm>", b"sh ver\r"),
+            (b"vm#", b"sh ver\r"),
             (b"L2TPNS 9.9.9", b""),
-            (b"vm>", b"\x04"),
+            (b"vm#", b"\x04"),
         ],
     )
     assert b"Traceback" not in output
@@ -271,3 +273,39 @@ class Terminal:
             if b"\x1b[6n" in data:  # the terminal is asked where its cursor is
                 os.write(self._master, b"\x1b[1;1R")
         self._seen = self.output.index(wanted, self._seen) + len(wanted)
+
+
+def test_the_shell_does_its_own_part_of_commands(daemon: Daemon) -> None:
+    done = cli(
+        "-s", daemon.path, *commands("disable", "conf t", "enable", "conf t", "exit", "debug")
+    )
+    assert done.stderr.splitlines() == ['Invalid command "conf"']
+    assert done.stdout == "Currently debugging: critical\n"
+
+
+def test_log_lines_on_a_terminal_come_above_the_line(daemon: Daemon) -> None:
+    log = logging.getLogger("l2tpns.test")
+
+    def complain() -> None:
+        while len(logging.getLogger("l2tpns").handlers) == before:
+            time.sleep(0.01)
+        log.error("something happened", extra={"tunnel": 1})
+
+    before = len(logging.getLogger("l2tpns").handlers)
+    thread = threading.Thread(target=complain)
+    thread.start()
+    output = on_terminal(
+        daemon,
+        "xterm",
+        [
+            (b"vm#", b"debug error\r"),
+            (b"ERROR-1-0 something happened", b"history\r"),
+            (b"  0. debug error", b"quit\r"),
+        ],
+    )
+    thread.join()
+    assert b"Traceback" not in output
+
+
+def commands(*lines: str) -> list[str]:
+    return [word for line in lines for word in ("-c", line)]

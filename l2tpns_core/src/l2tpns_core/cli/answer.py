@@ -17,11 +17,12 @@ Row = TypeVar("Row")
 class Answer(Protocol):
     """What every command returns."""
 
-    def text(self) -> Iterator[str]:
-        """Lines for a terminal, without line ends."""
+    def text(self) -> Iterator[str | None]:
+        """Lines for a terminal, without line ends; None where work was done but nothing is to be
+        printed, so that the loop may go on."""
 
-    def json(self) -> Iterator[str]:
-        """The lines of one JSON document."""
+    def json(self) -> Iterator[str | None]:
+        """The lines of one JSON document, or None as above."""
 
 
 @dataclass(slots=True)
@@ -53,6 +54,19 @@ class ModeChange:
     """Nothing to print; the shell goes on in another mode, or ends (None)."""
 
     mode: Mode | None
+
+    def text(self) -> Iterator[str]:
+        yield from ()
+
+    def json(self) -> Iterator[str]:
+        yield "{}"
+
+
+@dataclass(slots=True)
+class ShellAction:
+    """What the shell itself has to do, for instance ask for a password; nothing to print."""
+
+    words: list[str]
 
     def text(self) -> Iterator[str]:
         yield from ()

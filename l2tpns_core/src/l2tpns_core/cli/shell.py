@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn, TextIO
 
 from l2tpns_core import __version__
+from l2tpns_core.cli.actions import Actions
 from l2tpns_core.cli.client import Client, DaemonUnreachableError
 from l2tpns_core.config.directives import DIRECTIVES
 
@@ -116,9 +117,11 @@ def _work(client: Client, options: argparse.Namespace) -> int:
 def run_lines(client: Client, lines: Iterable[str], *, as_json: bool) -> int:
     """Carry out lines one after the other, until they end or one of them ends the shell."""
     status = EXIT_OK
+    actions = Actions(client, _write_now, wait=True)
     for line in lines:
         error = client.run(line, sys.stdout.write, as_json=as_json)
         sys.stdout.flush()
+        actions.carry_out(client.action)
         if error:
             status = EXIT_COMMAND_FAILED
             if not as_json:
@@ -126,6 +129,11 @@ def run_lines(client: Client, lines: Iterable[str], *, as_json: bool) -> int:
         if client.mode is None:
             break
     return status
+
+
+def _write_now(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _lines_of(stream: TextIO) -> Iterable[str]:

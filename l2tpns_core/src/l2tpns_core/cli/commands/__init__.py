@@ -4,7 +4,10 @@ from l2tpns_core.cli.commands import (
     addresses,
     configuration,
     dataplane,
+    histogram,
+    operator,
     plugins,
+    process,
     radius,
     sessions,
     shell,
@@ -20,6 +23,7 @@ def build_grammar() -> Grammar:
     """The tree of all commands of this release."""
     modules = (
         shell,
+        operator,
         addresses,
         radius,
         configuration,
@@ -29,6 +33,8 @@ def build_grammar() -> Grammar:
         snoop,
         tunnels,
         dataplane,
+        histogram,
         status,
+        process,
     )
     return Grammar(module.COMMANDS for module in modules)
