@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+from l2tpns_core.cli.telnet_child import CANNOT_LISTEN
 from l2tpns_core.cli.telnet_gate import Gate
 from l2tpns_core.cli.telnet_keeper import Keeper
 from l2tpns_core.cli.telnet_limits import (
@@ -117,15 +118,20 @@ class Listener:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program. Exit status: 0 ended as asked, 1 could not start."""
+    """The program. Exit status: 0 ended as asked, 1 with an error, 3 the port cannot be had."""
     options = parse_arguments(arguments)
     logging.basicConfig(stream=sys.stderr, format=FORMAT, level=logging.INFO)
     try:
         listening = bind(options.bind, options.port)
     except OSError as error:
         where = f"{options.bind}:{options.port}"
-        log.error("cannot listen on TCP %s: %s", where, error.strerror or error)
-        return 1
+        log.error(
+            "cannot listen on TCP %s for telnet: %s (see cli_bind_address and cli_port); "
+            "will try again",
+            where,
+            error.strerror or error,
+        )
+        return CANNOT_LISTEN
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = os.fork()
     if child == 0:

@@ -17,6 +17,8 @@ MAX_PAUSE_S: Final = 60.0
 STEADY_S: Final = 60.0
 """A listener that lives for so long is started again at once when it ends."""
 END_S: Final = 5.0
+CANNOT_LISTEN: Final = 3
+"""The listener's exit status when its port cannot be had, of which it has logged why."""
 
 
 class TelnetOptions(NamedTuple):
@@ -57,6 +59,8 @@ class TelnetChild:
         self._options = options
         self._python = python
         self._task: asyncio.Task[None] | None = None
+        self._complaint = ""
+        """Why the port cannot be had; logged once, not at every try."""
 
     def start(self) -> None:
         if self._options.port:
@@ -82,7 +86,8 @@ class TelnetChild:
                 log.error("cannot start the telnet listener: %s", error)
             if loop.time() - begun > STEADY_S:
                 pause = FIRST_PAUSE_S
-            log.error("the telnet listener ended (%s); again in %d s", status, pause)
+            if status != CANNOT_LISTEN:
+                log.error("the telnet listener ended (%s); again in %d s", status, pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_S)
 
@@ -98,7 +103,7 @@ class TelnetChild:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            await _log_lines(process.stderr)
+            await self._log_lines(process.stderr)
             return await process.wait()
         finally:
             if process.stdin is not None:
@@ -108,17 +113,18 @@ class TelnetChild:
             except TimeoutError:
                 process.kill()
 
-
-async def _log_lines(stream: asyncio.StreamReader | None) -> None:
-    """Pass on what the listener logs: `LEVEL text`."""
-    while stream is not None:
-        try:
-            line = await stream.readuntil(b"\n")
-        except asyncio.LimitOverrunError as error:
-            await stream.read(error.consumed)
-            continue
-        except asyncio.IncompleteReadError:
-            return
-        name, _, text = line.decode(errors="replace").rstrip().partition(" ")
-        level = logging.getLevelNamesMapping().get(name, logging.ERROR)
-        log.log(level, "%s", printable(text))
+    async def _log_lines(self, stream: asyncio.StreamReader | None) -> None:
+        """Pass on what the listener logs: `LEVEL text`."""
+        while stream is not None:
+            try:
+                line = await stream.readuntil(b"\n")
+            except asyncio.LimitOverrunError as error:
+                await stream.read(error.consumed)
+                continue
+            except asyncio.IncompleteReadError:
+                return
+            name, _, text = line.decode(errors="replace").rstrip().partition(" ")
+            level = logging.getLevelNamesMapping().get(name, logging.ERROR)
+            if text != self._complaint:
+                log.log(level, "%s", printable(text))
+            self._complaint = text if level == logging.ERROR else ""
