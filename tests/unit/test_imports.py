@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "observe": set(),
     "radius.model": set(),
     "dataplane.plane": set(),
-    "session": {"l2tp", "ppp", "timers", "dataplane.plane"},
+    "life": set(),
+    "session": {"l2tp", "life", "ppp", "timers", "dataplane.plane"},
     # the parts, which do not know each other
     "config": {"observe"},
     "plugins": {"session", "radius.model", "l2tp", "dataplane.plane"},
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     # the LNS, which knows RADIUS and the data plane by their interfaces only
     "lns": {
         "l2tp",
+        "life",
         "ppp",
         "session",
         "timers",
@@ -48,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     # what an operator sees; it is handed the daemon's objects and does not know how they are made
     "cli": {
         "l2tp",
+        "life",
         "ppp",
         "session",
         "addresses",
@@ -102,6 +105,7 @@ PURE_UNITS = {
     "ppp",
     "timers",
     "addresses",
+    "life",
     "session",
     "radius.model",
     "dataplane.plane",

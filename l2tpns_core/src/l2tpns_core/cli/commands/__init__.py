@@ -5,6 +5,7 @@ from l2tpns_core.cli.commands import (
     configuration,
     dataplane,
     histogram,
+    neighbours,
     operator,
     plugins,
     process,
@@ -14,7 +15,9 @@ from l2tpns_core.cli.commands import (
     snoop,
     status,
     throttle,
+    top,
     tunnels,
+    why,
 )
 from l2tpns_core.cli.grammar import Grammar
 
@@ -32,6 +35,9 @@ def build_grammar() -> Grammar:
         throttle,
         snoop,
         tunnels,
+        why,
+        top,
+        neighbours,
         dataplane,
         histogram,
         status,
