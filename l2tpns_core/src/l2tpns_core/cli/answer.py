@@ -97,7 +97,8 @@ class Listing(Generic[Row]):
     that name, beside what `summary` gives when the rows are through.
     """
 
-    rows: Iterable[Row]
+    rows: Iterable[Row | None]
+    """None stands for something that was looked at and left out."""
     line: Callable[[Row], str | Iterable[str]]
     """The text of a row; more lines than one for the details of a session."""
     data: Callable[[Row], Mapping[str, object]]
@@ -106,10 +107,13 @@ class Listing(Generic[Row]):
     name: str = ""
     summary: Callable[[], Mapping[str, object]] = dict
 
-    def text(self) -> Iterator[str]:
+    def text(self) -> Iterator[str | None]:
         if self.header:
             yield self.header
         for row in self.rows:
+            if row is None:
+                yield None
+                continue
             lines = self.line(row)
             if isinstance(lines, str):
                 yield lines
@@ -117,10 +121,13 @@ class Listing(Generic[Row]):
                 yield from lines
         yield from self.footer()
 
-    def json(self) -> Iterator[str]:
+    def json(self) -> Iterator[str | None]:
         yield f"{{{json.dumps(self.name)}: [" if self.name else "["
         previous = ""
         for row in self.rows:
+            if row is None:
+                yield None
+                continue
             if previous:
                 yield previous + ","
             previous = json.dumps(self.data(row))

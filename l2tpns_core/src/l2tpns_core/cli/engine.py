@@ -34,7 +34,7 @@ log = logging.getLogger("l2tpns.cli")
 
 MAX_CLIENTS: Final = 64
 BACKLOG: Final = 16
-SLICE_ROWS: Final = 500
+SLICE_ROWS: Final = 200
 """Lines made before the loop may go on; a few milliseconds of work."""
 SLICE_CHARS: Final = 65_536
 WRITE_BUFFER_BYTES: Final = 262_144

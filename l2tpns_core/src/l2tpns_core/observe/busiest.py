@@ -14,8 +14,6 @@ MIN_PAUSE_S: Final = 1.0
 FORGET_S: Final = 60.0
 NEVER: Final = float("-inf")
 BITS: Final = 8
-SLICE: Final = 200
-"""Counters that are read before the loop may go on."""
 
 
 class Rates(NamedTuple):
@@ -46,8 +44,8 @@ class Busiest:
         self._is_looking = False
 
     def look(self, octets: Iterable[tuple[int, int, int]], now: float) -> Iterator[None]:
-        """Go through the counters: key, octets from and to the subscriber. Yields now and then, for
-        the loop to go on; does nothing when somebody else looks or has just looked."""
+        """Go through the counters: key, octets from and to the subscriber. Yields after each,
+        for the loop to go on; does nothing when somebody else looks or has just looked."""
         if self._is_looking or now - self._looked_at < MIN_PAUSE_S:
             return
         self._is_looking = True
@@ -67,7 +65,7 @@ class Busiest:
     def _look(self, octets: Iterable[tuple[int, int, int]], elapsed: float) -> Iterator[None]:
         before, after = self._before, {}
         best: list[tuple[int, int, int, int]] = []
-        for number, (key, octets_in, octets_out) in enumerate(octets, 1):
+        for key, octets_in, octets_out in octets:
             after[key] = octets_in, octets_out
             was_in, was_out = before.get(key, (0, 0))
             grown_in, grown_out = max(0, octets_in - was_in), max(0, octets_out - was_out)
@@ -77,8 +75,7 @@ class Busiest:
                     heapq.heappush(best, entry)
                 elif entry > best[0]:
                     heapq.heapreplace(best, entry)
-            if number % SLICE == 0:
-                yield None
+            yield None
         factor = BITS / elapsed if elapsed else 0.0
         self.found = [
             Rates(key, grown_in * factor, grown_out * factor)

@@ -17,8 +17,6 @@ IDLE_STEPS: Final = 63
 """Rows of IDLE_STEP_S each; one more row has what is idle for longer."""
 OPEN_ROWS: Final = 30
 """Rows for 1, 2, 4, 8 … seconds; the last one also has what is open for longer."""
-SLICE: Final = 500
-"""Sessions that are counted before the loop may go on."""
 
 
 @dataclass(slots=True)
@@ -50,10 +48,9 @@ class Histogram:
         yield f'{{"sessions": {sum(counts)}, "rows": [{", ".join(rows)}]}}'
 
     def _count(self, counts: list[int]) -> Iterator[None]:
-        for number, session in enumerate(live(self.lns), 1):
+        for session in live(self.lns):
             counts[self.row_of(session)] += 1
-            if number % SLICE == 0:
-                yield None
+            yield None
 
 
 @COMMANDS.command("show histogram idle", "Show histogram of session idle times")

@@ -48,7 +48,7 @@ def show_users(call: Call) -> Answer:
         found = [session for user in call.arguments for session in _sessions_of(lns, user)]
         return _details(lns, found, call.access)
     return Listing(
-        rows=(session for session in live(lns) if session.user),
+        rows=(session if session.user else None for session in live(lns)),
         line=lambda session: printable(session.user),
         data=lambda session: {
             "user": session.user,

@@ -98,7 +98,7 @@ def no_throttle(call: Call) -> Answer:
 def show_throttle(call: Call) -> Answer:
     lns = call.context.lns
     return Listing(
-        rows=(each for each in live(lns) if each.throttle_in or each.throttle_out),
+        rows=(each if each.throttle_in or each.throttle_out else None for each in live(lns)),
         line=lambda session: _line(session, lns),
         data=lambda session: _data(session, lns),
         header=HEADER,

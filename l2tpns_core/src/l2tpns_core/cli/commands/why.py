@@ -13,7 +13,7 @@ from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.grammar import Argument, Call, CommandSet
 from l2tpns_core.life import Happening, Life, PastLife, Step
 from l2tpns_core.observe.text import printable
-from l2tpns_core.session import Session
+from l2tpns_core.session import Session, SessionState
 
 COMMANDS = CommandSet()
 MAX_LIVES: Final = 5
@@ -62,11 +62,7 @@ def _found(lns: LnsView, text: str) -> Iterator[Told]:
     """The lives of a user, or of a session id when no user has that name: the oldest first."""
     live = [_of_session(session) for session in lns.sessions_of_user(text)]
     if not live:
-        live = [
-            _of_session(session)
-            for session in list(lns.sessions.values())
-            if text in (session.user, session.life.claimed if session.life is not None else "")
-        ]
+        live = [_of_session(session) for session in lns.sessions.values() if _is_of(session, text)]
     past = lns.lives.past_of_user(text)
     if not live:
         session_id, tunnel_id = _ids(text)
@@ -82,6 +78,14 @@ def _found(lns: LnsView, text: str) -> Iterator[Told]:
     room = max(0, MAX_LIVES - len(live))
     yield from (_of_past(one) for one in reversed(list(islice(past, room))))
     yield from live[:MAX_LIVES]
+
+
+def _is_of(session: Session, user: str) -> bool:
+    """Whether a session that is in no index is a user's: in the walled garden, or not logged in."""
+    life = session.life
+    return session.user == user or (
+        session.state is SessionState.LINK and life is not None and life.claimed == user
+    )
 
 
 def _ids(text: str) -> tuple[int, int]:
