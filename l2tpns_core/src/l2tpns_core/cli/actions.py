@@ -18,6 +18,8 @@ class Actions:
         """With `wait`, log lines are shown until the operator interrupts; without, they come
         between other output."""
         self.history: Callable[[], Iterable[str]] = tuple
+        self.terminal: Callable[[str, int], None] = lambda name, size: None
+        """Sets the length or the width of the terminal."""
         self._client = client
         self._write = write
         self._wait = wait
@@ -38,6 +40,8 @@ class Actions:
                     f"{number:>3}. {line}\n" for number, line in enumerate(self.history())
                 )
                 self._write("\nCommand history:\n" + lines)
+            case ["terminal", name, size]:
+                self.terminal(name, int(size))
             case ["debug"]:
                 names = " ".join(flag for flag in FLAGS if flag in self._flags)
                 self._write(f"Currently debugging: {names}\n" if names else DEBUG_OFF)

@@ -19,6 +19,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from l2tpns_core.cli.actions import Actions
 from l2tpns_core.cli.client import Client, DaemonUnreachableError
+from l2tpns_core.cli.paging import NoMoreError, Pages
 from l2tpns_core.cli.words import in_quotes
 
 LEAVE_MODE: Final = "end"
@@ -58,7 +59,9 @@ def run_terminal(client: Client, *, as_json: bool = False) -> int:
         key_bindings=key_bindings(client),
         enable_suspend=False,
     )
+    pages = Pages()
     actions = Actions(client, _write, wait=False)
+    actions.terminal = pages.resize
     actions.history = lambda: reversed(list(session.history.load_history_strings()))
     while client.mode is not None:
         try:
@@ -68,7 +71,7 @@ def run_terminal(client: Client, *, as_json: bool = False) -> int:
             continue
         except EOFError:
             break
-        _run(client, line.strip(), actions, as_json=as_json)
+        _run(client, line.strip(), actions, pages, as_json=as_json)
     actions.close()
     return EXIT_OK
 
@@ -102,12 +105,14 @@ def help_lines(words: list[tuple[str, str]]) -> list[str]:
     return [f"  {word:<20} {text}".rstrip() for word, text in words] or ["  % nothing fits"]
 
 
-def _run(client: Client, line: str, actions: Actions, *, as_json: bool) -> None:
+def _run(client: Client, line: str, actions: Actions, pages: Pages, *, as_json: bool) -> None:
+    pages.begin()
     try:
-        error = client.run(line, _write, as_json=as_json)
-    except KeyboardInterrupt:
+        error = client.run(line, pages.write, as_json=as_json)
+    except (KeyboardInterrupt, NoMoreError) as stop:
         client.reconnect()
-        print()
+        if isinstance(stop, KeyboardInterrupt):
+            print()
     except DaemonUnreachableError as lost:
         print(lost, file=sys.stderr)
         client.reconnect()
