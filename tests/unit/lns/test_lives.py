@@ -57,7 +57,7 @@ def test_who_was_rejected_is_found_by_the_name_that_was_given() -> None:
         AccessOutcome.REJECT, reply_message="no such customer"
     )
     Lac(world).open().call("mallory", "guess")
-    world.advance(60)
+    world.run(60.0)
     steps = past_of(world, "mallory")
     assert (Step.REJECTED, "no such customer") in steps
     assert Step.ADDRESS not in [step for step, _ in steps]
