@@ -30,7 +30,7 @@ nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin
 DIALOGUE = """\
 set timeout 10
 proc wait_for {text} {
-    expect { -ex $text {} timeout { puts "no $text"; exit 1 } eof { puts "eof, no $text"; exit 1 } }
+    expect -ex $text {} timeout { puts "no $text"; exit 1 } eof { puts "eof, no $text"; exit 1 }
 }
 eval spawn $argv
 wait_for "vm> "
