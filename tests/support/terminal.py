@@ -19,7 +19,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78]")
 """What moves the cursor or colours text."""
 
 
-class Terminal:
+class TerminalProgram:
     """A program whose terminal this is; leaving ends it."""
 
     def __init__(

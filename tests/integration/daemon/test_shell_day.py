@@ -17,7 +17,7 @@ import pytest
 from integration.daemon.stage import LAC_ADDRESS, Stage, ping, soon, until
 from l2tpns_core.lab import RadiusUser
 from support.telnet import TERMINAL, Caller
-from support.terminal import Terminal
+from support.terminal import TerminalProgram
 
 pytestmark = [pytest.mark.daemon, pytest.mark.netns, pytest.mark.slow]
 
@@ -219,7 +219,7 @@ def use_pipes(stage: Stage) -> None:
 
 def use_the_terminal(stage: Stage) -> None:
     """`l2tpns-cli` on a terminal: Tab, `?`, pages, Ctrl-Z, history."""
-    with Terminal(cli(stage), rows=12) as terminal:
+    with TerminalProgram(cli(stage), rows=12) as terminal:
         terminal.until(r"vm#")
         terminal.send("sh ver\r")
         terminal.until(r"L2TPNS \d")

@@ -20,8 +20,9 @@ import pytest
 from l2tpns_core.cli import shell
 from l2tpns_core.cli.client import Client, DaemonUnreachableError
 from l2tpns_core.cli.engine import CliServer
-from l2tpns_core.cli.grammar import Mode
-from unit.cli.fakes import FakeContext, four_sessions
+from l2tpns_core.cli.grammar import Access, Mode
+from support.terminal import TerminalProgram
+from unit.cli.fakes import GRAMMAR, FakeContext, four_sessions
 
 
 class Daemon:
@@ -309,3 +310,80 @@ def test_log_lines_on_a_terminal_come_above_the_line(daemon: Daemon) -> None:
 
 def commands(*lines: str) -> list[str]:
     return [word for line in lines for word in ("-c", line)]
+
+
+def test_a_command_may_be_given_as_plain_words(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shell.main(["-s", daemon.path, "show", "session | count"]) == 0
+    assert capsys.readouterr().out == "5\n"
+
+
+def test_top_once_looks_twice_and_prints_the_second_look(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        daemon.context.lns.clock = lambda: 5000.0 + len(pauses)  # type: ignore[method-assign]
+
+    monkeypatch.setattr("l2tpns_core.cli.watch.time.sleep", sleep)
+    assert shell.main(["-s", daemon.path, "top", "--once", "--interval", "9"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("Sessions: 4   Tunnels: 2") == 1
+    assert "Busiest of 1.0 s:" in output
+    assert shell.main(["-s", daemon.path, "--json", "top", "--once"]) == 0
+    assert json.loads(capsys.readouterr().out)["sessions"] == 4
+    assert all(1.0 < pause < 1.2 for pause in pauses)
+
+
+@pytest.mark.parametrize("text", ["0", "x", "1e9", "nan"])
+def test_an_interval_that_makes_no_sense(text: str) -> None:
+    with pytest.raises(SystemExit) as failure:
+        shell.main(["top", "--interval", text])
+    assert failure.value.code == shell.EXIT_USAGE
+
+
+def test_a_terminal_gets_pages(daemon: Daemon) -> None:
+    with TerminalProgram(
+        [sys.executable, "-m", "l2tpns_core.cli.shell", "-s", daemon.path], 10
+    ) as lns:
+        lns.until("vm#")
+        lns.send("show counters\r")
+        lns.until("--More--")
+        lns.send("\r")
+        lns.until("--More--")
+        lns.send("x ")
+        lns.until("Last counter reset")
+        lns.until("vm#")
+        lns.send("terminal length 0\r")
+        lns.until("vm#")
+        lns.send("show counters\r")
+        assert "--More--" not in lns.until("Last counter reset")
+        lns.until("vm#")
+        lns.send("terminal length 5\r")
+        lns.until("vm#")
+        lns.send("show counters\r")
+        lns.until("--More--")
+        lns.send("q")
+        lns.until("vm#")
+        lns.send("exit\r")
+        assert lns.ended() == 0
+
+
+def test_every_show_command_gives_json() -> None:
+    context = four_sessions()
+    shown = [
+        " ".join(command.words)
+        for command in GRAMMAR.commands(Access())
+        if command.words[0] in ("show", "uptime", "write")
+        and not any(not argument.optional for argument in command.arguments)
+    ]
+    assert len(shown) > 15
+    for line in shown:
+        if line in ("show plugins", "write memory"):
+            continue  # of the host that the fakes have no part of
+        screen = context.run(line, json=True)
+        assert not screen.error, line
+        json.loads(screen.text)
