@@ -1,7 +1,7 @@
 """The recorded life of a session: what happened to it, and when, for `why`.
 
 Steps are kept packed, because there is a life for every session: some 200 octets for one that came
-up without trouble, never more than MAX_OCTETS. Of a life with more than fits, the first steps and
+up without trouble (370 of memory, with what is around them), never more than MAX_OCTETS. Of a life with more than fits, the first steps and
 the newest are kept.
 """
 
