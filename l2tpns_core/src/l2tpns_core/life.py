@@ -1,8 +1,8 @@
 """The recorded life of a session: what happened to it, and when, for `why`.
 
 Steps are kept packed, because there is a life for every session: some 200 octets for one that came
-up without trouble (370 of memory, with what is around them), never more than MAX_OCTETS. Of a life with more than fits, the first steps and
-the newest are kept.
+up without trouble (370 of memory, with what is around them), never more than MAX_OCTETS. Of a life
+with more than fits, the first steps and the newest are kept.
 """
 
 import enum
