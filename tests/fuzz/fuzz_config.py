@@ -10,8 +10,9 @@ import contextlib
 from l2tpns_core.cli.commands import build_grammar
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.filters import make_filters
-from l2tpns_core.cli.grammar import Access, Mode, split_line
+from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.cli.protocol import ProtocolError, decode_frame, decode_request
+from l2tpns_core.cli.words import split_line
 from l2tpns_core.config.directives import DIRECTIVES, parse_value
 from l2tpns_core.config.errors import ConfigError
 from l2tpns_core.config.pool import parse_pool, parse_pool_line

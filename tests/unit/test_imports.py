@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "observe": set(),
     "radius.model": set(),
     "dataplane.plane": {"access_lists"},
-    "session": {"l2tp", "ppp", "timers", "dataplane.plane"},
+    "life": set(),
+    "session": {"l2tp", "life", "ppp", "timers", "dataplane.plane"},
     # the parts, which do not know each other
     "config": {"observe", "access_lists"},
     "plugins": {"session", "radius.model", "l2tp", "dataplane.plane"},
@@ -38,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "lns": {
         "access_lists",
         "l2tp",
+        "life",
         "ppp",
         "session",
         "timers",
@@ -51,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         "access_lists",
         "l2tp",
+        "life",
         "ppp",
         "session",
         "addresses",
@@ -106,6 +109,7 @@ PURE_UNITS = {
     "timers",
     "addresses",
     "access_lists",
+    "life",
     "session",
     "radius.model",
     "dataplane.plane",

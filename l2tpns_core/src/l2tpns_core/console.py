@@ -15,6 +15,7 @@ from l2tpns_core.config.directives import (
 )
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.lns import Lns
+from l2tpns_core.observe.busiest import Busiest
 from l2tpns_core.observe.counters import (
     Bandwidth,
     BandwidthMeter,
@@ -51,6 +52,7 @@ class Console:
         self._plane_counters = plane_counters
         self._apply = apply
         self._meter = BandwidthMeter()
+        self.busiest = Busiest()
         self.counters = CounterBoard(
             self.totals,
             {
@@ -72,6 +74,7 @@ class Console:
 
     def measure(self, now: float) -> Bandwidth:
         """Bring bandwidth() up to date; called every second."""
+        self.busiest.forget_if_unused(now)
         return self._meter.update(self.totals(), now)
 
     def plugin_names(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from l2tpns_core import __version__
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.cli.engine import CliServer
+from l2tpns_core.cli.telnet_child import TelnetChild, TelnetOptions
 from l2tpns_core.config.directives import DIRECTIVES, ActsAt, Config
 from l2tpns_core.config.pool import PoolFile, load_pool
 from l2tpns_core.config.startup_config import LoadResult, load
@@ -181,6 +182,9 @@ class Daemon:
                 f"cannot listen on {config.cli_socket}: {error} (see cli_socket)"
             ) from error
         stack.push_async_callback(server.close)
+        telnet = TelnetChild(TelnetOptions.of(config, str(self.config_path.parent / "users")))
+        telnet.start()
+        stack.push_async_callback(telnet.close)
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(signal_number, self.stop, signal_number.name)
         loop.add_signal_handler(signal.SIGHUP, self.reload)

@@ -13,6 +13,8 @@ from l2tpns_core.cli.evaluate import evaluate
 from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.config.directives import Config, find_directive, format_value, with_value
 from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.lns.lives import Lives
+from l2tpns_core.observe.busiest import Busiest
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard, Traffic, TrafficTotals
 from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.ppp.automaton import State
@@ -68,6 +70,17 @@ class FakeRequest:
 
 
 @dataclass
+class FakeServer:
+    address: str = "127.0.0.1"
+    port: int = 1812
+    purpose: str = "auth"
+    is_dead: bool = False
+    pending: int = 1
+    waiting: int = 0
+    latency: tuple[float, float, float] | None = (0.001, 0.0025, 0.0103)
+
+
+@dataclass
 class FakeThrottle:
     queued_in: int = 0
     queued_out: int = 0
@@ -89,6 +102,7 @@ class FakeLns:
         self.access_lists.in_use = lambda name: any(
             name in (each.filter_in, each.filter_out) for each in self.sessions.values()
         )
+        self.lives = Lives(lambda: WALL)
 
     def clock(self) -> float:
         return NOW
@@ -172,7 +186,11 @@ class FakeContext:
         self.lns = FakeLns()
         self.config = Config()
         self.requests: list[FakeRequest] = []
-        self.radius = SimpleNamespace(pending=lambda: iter(self.requests))
+        self.servers: list[FakeServer] = [FakeServer()]
+        self.radius = SimpleNamespace(
+            pending=lambda: iter(self.requests), servers=lambda: self.servers
+        )
+        self.busiest = Busiest()
         self.rates = Bandwidth()
         self.totals = TrafficTotals(Traffic(22556, 43, 0, 0, 22160, 40, 0), Traffic())
         self.values = {"tunnel_created": 2, "session_created": 4}

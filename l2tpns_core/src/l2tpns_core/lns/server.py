@@ -24,12 +24,14 @@ from l2tpns_core.dataplane.plane import (
 from l2tpns_core.l2tp.codes import StopResult
 from l2tpns_core.l2tp.endpoint import Endpoint
 from l2tpns_core.l2tp.tunnel import Tunnel
+from l2tpns_core.life import Step
 from l2tpns_core.lns import garden
 from l2tpns_core.lns.accounting import Accounting, identity_of
 from l2tpns_core.lns.backlog import Backlog
 from l2tpns_core.lns.cleanup import Cleanup
 from l2tpns_core.lns.filters import is_filtered_by
 from l2tpns_core.lns.limits import Limits
+from l2tpns_core.lns.lives import Lives
 from l2tpns_core.lns.login import Login
 from l2tpns_core.lns.pump import Pump
 from l2tpns_core.lns.settings import settings_from
@@ -90,6 +92,7 @@ class Lns:
         self.tables = SessionTable()
         self.sessions = self.tables.by_key
         self.counters = LnsCounters()
+        self.lives = Lives(wall)
         self.accounting = Accounting(radius, plugins, clock, wall)
         self.accounting.enabled = config.radius_accounting
         self.access_lists = AccessLists()
@@ -189,6 +192,7 @@ class Lns:
                 raise ValueError(f"{rate} is not a rate from 0 to {MAX_RATE}, or -1")
         session.throttle_in = rate_in if rate_in >= 0 else session.throttle_in
         session.throttle_out = rate_out if rate_out >= 0 else session.throttle_out
+        self.lives.note(session, Step.THROTTLED, f"{session.throttle_in} {session.throttle_out}")
         self.session_changed(session)
 
     def snoop(self, session: Session, ip: int, port: int) -> None:
@@ -374,6 +378,7 @@ class Lns:
             self.end(session, ending, now)
             return
         session.state = SessionState.CLOSING
+        self.lives.note(session, Step.CLOSING, ending.reason)
         self.limits.lift(session)
         self.login.abandon(session)
         self.install(session)
@@ -403,6 +408,7 @@ class Lns:
             self.plane.send_frames(session.key, session.link.frames_to_send())
         usage = garden.counted(session, self.plane.remove(session.key))
         session.final_usage = usage
+        self.lives.end(session, usage)
         self.login.abandon(session)
         self.login.release_address(session, now)
         self.tables.remove(session)

@@ -5,14 +5,20 @@ from l2tpns_core.cli.commands import (
     addresses,
     configuration,
     dataplane,
+    histogram,
+    neighbours,
+    operator,
     plugins,
+    process,
     radius,
     sessions,
     shell,
     snoop,
     status,
     throttle,
+    top,
     tunnels,
+    why,
 )
 from l2tpns_core.cli.grammar import Grammar
 
@@ -21,6 +27,7 @@ def build_grammar() -> Grammar:
     """The tree of all commands of this release."""
     modules = (
         shell,
+        operator,
         addresses,
         radius,
         configuration,
@@ -30,7 +37,12 @@ def build_grammar() -> Grammar:
         access_lists,
         snoop,
         tunnels,
+        why,
+        top,
+        neighbours,
         dataplane,
+        histogram,
         status,
+        process,
     )
     return Grammar(module.COMMANDS for module in modules)
