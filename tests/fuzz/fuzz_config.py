@@ -10,8 +10,9 @@ import contextlib
 from l2tpns_core.cli.commands import build_grammar
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.filters import make_filters
-from l2tpns_core.cli.grammar import Access, Mode, split_line
+from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.cli.protocol import ProtocolError, decode_frame, decode_request
+from l2tpns_core.cli.words import split_line
 from l2tpns_core.config.directives import DIRECTIVES, parse_value
 from l2tpns_core.config.errors import ConfigError
 from l2tpns_core.config.pool import parse_pool, parse_pool_line
@@ -35,6 +36,10 @@ def _files(data: bytes) -> None:
     assert all(str(problem).isprintable() for problem in result.problems)
     again = parse(render(result.config, result.plugins).encode(), "again")
     assert (again.config, again.plugins) == (result.config, result.plugins)
+    for name, listed in result.access_lists.items():
+        lines = [f"ip access-list {listed.kind.value} {name}", *map(str, listed.rules)]
+        copy = parse("\n".join(lines).encode(), "again")
+        assert copy.access_lists == {name: listed}
     pool = parse_pool(data, "ip_pool")
     assert all(str(problem).isprintable() for problem in pool.problems)
 

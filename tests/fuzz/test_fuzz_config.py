@@ -15,6 +15,7 @@ words = st.sampled_from(
             )
         ),
         *(b'" \' # ! | : , \\ \n \xff \x00 {"line": "show"} \xe2\x80\xae'.split(b" ")),
+        *b"\nip access-list standard x\n|permit|deny|host|any|0.0.0.255|tcp|eq|range".split(b"|"),
         b" ",
     ]
 )

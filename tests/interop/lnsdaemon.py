@@ -46,6 +46,7 @@ class LnsDaemon:
         self.socket = directory / "cli.sock"
         self._directives = {
             "cli_socket": str(self.socket),
+            "cli_port": "0",
             "state_dir": str(directory / "state"),
             "dataplane": chosen_dataplane(),
             "bpf_directory": "",

@@ -23,19 +23,23 @@ ALLOWED: dict[str, set[str]] = {
     # what everyone may build on
     "timers": set(),
     "addresses": set(),
+    "access_lists": set(),
     "observe": set(),
     "radius.model": set(),
-    "dataplane.plane": set(),
-    "session": {"l2tp", "ppp", "timers", "dataplane.plane"},
+    "dataplane.plane": {"access_lists"},
+    "life": set(),
+    "session": {"l2tp", "life", "ppp", "timers", "dataplane.plane"},
     # the parts, which do not know each other
-    "config": {"observe"},
+    "config": {"observe", "access_lists"},
     "plugins": {"session", "radius.model", "l2tp", "dataplane.plane"},
     "radius": {"radius.model", "observe", "timers"},
-    "dataplane": {"dataplane.plane", "l2tp", "timers", "observe"},
+    "dataplane": {"dataplane.plane", "access_lists", "l2tp", "timers", "observe"},
     "net": {"observe"},
     # the LNS, which knows RADIUS and the data plane by their interfaces only
     "lns": {
+        "access_lists",
         "l2tp",
+        "life",
         "ppp",
         "session",
         "timers",
@@ -47,7 +51,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     # what an operator sees; it is handed the daemon's objects and does not know how they are made
     "cli": {
+        "access_lists",
         "l2tp",
+        "life",
         "ppp",
         "session",
         "addresses",
@@ -59,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "control": {"session", "config", "plugins", "observe"},
     # what the daemon gives the operator's commands to work on
-    "console": {"config", "lns", "plugins", "radius", "dataplane", "observe"},
+    "console": {"access_lists", "config", "lns", "plugins", "radius", "dataplane", "observe"},
     # what the daemon gives plugins to work on
     "plugin_host": {"lns", "plugins"},
     # what the daemon needs of the system
@@ -102,6 +108,8 @@ PURE_UNITS = {
     "ppp",
     "timers",
     "addresses",
+    "access_lists",
+    "life",
     "session",
     "radius.model",
     "dataplane.plane",

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from l2tpns_core import __version__
+from l2tpns_core.access_lists.lists import AccessLists
 from l2tpns_core.config.directives import (
     ActsAt,
     Config,
@@ -14,6 +15,7 @@ from l2tpns_core.config.directives import (
 )
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.lns import Lns
+from l2tpns_core.observe.busiest import Busiest
 from l2tpns_core.observe.counters import (
     Bandwidth,
     BandwidthMeter,
@@ -50,6 +52,7 @@ class Console:
         self._plane_counters = plane_counters
         self._apply = apply
         self._meter = BandwidthMeter()
+        self.busiest = Busiest()
         self.counters = CounterBoard(
             self.totals,
             {
@@ -71,6 +74,7 @@ class Console:
 
     def measure(self, now: float) -> Bandwidth:
         """Bring bandwidth() up to date; called every second."""
+        self.busiest.forget_if_unused(now)
         return self._meter.update(self.totals(), now)
 
     def plugin_names(self) -> Sequence[str]:
@@ -105,6 +109,10 @@ class Console:
             return f"{done} (acts {entry.acts_at.value})"
         return done
 
+    @property
+    def access_lists(self) -> AccessLists:
+        return self.lns.access_lists
+
     def totals(self) -> TrafficTotals:
         """Traffic of both sides since the start."""
         plane = self._plane_counters()
@@ -113,7 +121,11 @@ class Console:
                 rx_bytes=plane.tun_rx_octets,
                 rx_packets=plane.tun_rx_packets,
                 rx_errors=plane.tun_errors,
-                rx_dropped=plane.no_session + plane.too_big + plane.not_ipv4 + plane.hook_drops_out,
+                rx_dropped=plane.no_session
+                + plane.too_big
+                + plane.not_ipv4
+                + plane.hook_drops_out
+                + plane.filter_drops_out,
                 tx_bytes=plane.tun_tx_octets,
                 tx_packets=plane.tun_tx_packets,
                 tx_errors=plane.tun_write_failures,
@@ -122,7 +134,10 @@ class Console:
                 rx_bytes=plane.socket_rx_octets,
                 rx_packets=plane.socket_rx_packets,
                 rx_errors=plane.header_errors + plane.unknown_session + plane.wrong_peer,
-                rx_dropped=plane.packet_errors + plane.source_spoofed + plane.hook_drops_in,
+                rx_dropped=plane.packet_errors
+                + plane.source_spoofed
+                + plane.hook_drops_in
+                + plane.filter_drops_in,
                 tx_bytes=plane.socket_tx_octets,
                 tx_packets=plane.socket_tx_packets,
                 tx_errors=plane.socket_send_failures,

@@ -14,6 +14,7 @@ from pathlib import Path
 from l2tpns_core import __version__
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.cli.engine import CliServer
+from l2tpns_core.cli.telnet_child import TelnetChild, TelnetOptions
 from l2tpns_core.config.directives import DIRECTIVES, ActsAt, Config
 from l2tpns_core.config.pool import PoolFile, load_pool
 from l2tpns_core.config.startup_config import LoadResult, load
@@ -157,7 +158,7 @@ class Daemon:
         self._planes.clear()
         self._device = open_tun_device(config, stack)
         await self._configure_network(config, pool_file, stack)
-        self._create_lns(loop, pool_file, stack)
+        self._create_lns(loop, loaded, pool_file, stack)
         self.console = Console(
             self.lns,
             self.radius,
@@ -181,6 +182,9 @@ class Daemon:
                 f"cannot listen on {config.cli_socket}: {error} (see cli_socket)"
             ) from error
         stack.push_async_callback(server.close)
+        telnet = TelnetChild(TelnetOptions.of(config, str(self.config_path.parent / "users")))
+        telnet.start()
+        stack.push_async_callback(telnet.close)
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(signal_number, self.stop, signal_number.name)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -230,7 +234,11 @@ class Daemon:
             log.info("gratuitous ARP sent on %s", ", ".join(names) or "no interface")
 
     def _create_lns(
-        self, loop: asyncio.AbstractEventLoop, pool_file: PoolFile, stack: contextlib.AsyncExitStack
+        self,
+        loop: asyncio.AbstractEventLoop,
+        loaded: LoadResult,
+        pool_file: PoolFile,
+        stack: contextlib.AsyncExitStack,
     ) -> None:
         config = self.running
         send_icmp = open_icmp_socket(stack)
@@ -255,6 +263,9 @@ class Daemon:
             wall=time.time,
             random=os.urandom,
         )
+        if isinstance(self.plane, EbpfPlane):
+            self.plane.fast.filters.follow(self.lns.access_lists)
+        self._load_access_lists(loaded)
         self._connect_plane()
         timer = LoopTimer(loop, self.lns)
         stack.callback(timer.close)
@@ -335,6 +346,7 @@ class Daemon:
             config = replace(loaded.config, **kept)
             self.apply(config)
             self.console.config = config
+            self._load_access_lists(loaded)
             self._follow_plugins(loaded)
             self._host.reload_settings()
             pool_file = self._read_pool()
@@ -343,6 +355,11 @@ class Daemon:
         self.log_control.reopen()
         self._report(loaded)
         log.warning("configuration read again from %s", self.config_path)
+
+    def _load_access_lists(self, loaded: LoadResult) -> None:
+        """Take the lists of the file; one with a line that cannot be used stays as it is."""
+        for problem in self.lns.access_lists.load(loaded.access_lists, loaded.broken_lists):
+            log.error("%s", problem)
 
     def _take_pool(self, pool_file: PoolFile) -> None:
         """Route the networks of a new pool before its addresses are given out."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from l2tpns_core.l2tp.codes import CdnResult, DisconnectCause, DisconnectCode
+from l2tpns_core.life import Life
 from l2tpns_core.ppp.link import Link
 from l2tpns_core.timers import Timer
 
@@ -152,6 +153,8 @@ class Session:
     """What it has used in all, once it has left the data plane."""
     ending: "Ending | None" = None
     """Why the session ends; set once, first reason wins."""
+    life: Life | None = None
+    """What happened to it, for `why`."""
     plugin_data: dict[str, object] | None = None
     """What plugins keep with the session, each under its own name; gone when it is unloaded."""
 

@@ -2,6 +2,7 @@
 each. Packets are put on the wire by hand, so that anything may be in them."""
 
 import asyncio
+import errno
 import os
 import select
 import socket
@@ -120,7 +121,11 @@ class Wire:
 
     def send_packet(self, interface: str, packet: bytes, protocol: int) -> None:
         """Put a packet on an interface without MAC addresses."""
-        self._socket.sendto(packet, (interface, protocol))
+        try:
+            self._socket.sendto(packet, (interface, protocol))
+        except OSError as error:  # a program at the egress drops it, and the sender is told
+            if error.errno != errno.ENOBUFS:
+                raise
 
     def receive(self, header: int = 14) -> list[bytes]:
         """IP packets that came since the last time, without so many bytes before them."""

@@ -23,13 +23,37 @@ from integration.dataplane.namespaces import FAR, LAC, LNS_OUTER, Topology
 from integration.ebpf.packets import SESSION, Case, Maker, ip, key, routes, with_udp_checksum
 from integration.ebpf.setting import SUBSCRIBER
 from integration.ebpf.stand import ETH_P_IPV6, OURS, Outcome, Stand, one_cpu
+from l2tpns_core.access_lists.lists import AccessLists
+from l2tpns_core.access_lists.parse import parse_rule
+from l2tpns_core.access_lists.rules import Kind
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 SEED = 4
 UPWARD, DOWNWARD, BROKEN_DOWNWARD = 4000, 1500, 2000
+FILTERED = 2500
 APPROXIMATE = {"socket_rx_octets", "socket_tx_octets"}
 SHOWN = 5
+RULES_IN = (
+    "deny udp any gt 1024 any",
+    "permit udp any eq 1024 any range 1 9",
+    "deny tcp any any eq 80 match-all +syn +ack",
+    "permit tcp any range 1000 2000 any neq 81 match-any +syn -ack",
+    "permit tcp any any established",
+    "deny ip any any fragments",
+    "deny tcp any any",
+    "deny ip 10.7.0.0 0.0.255.255 any",
+    f"permit ip any host {FAR}",
+)
+RULES_OUT = (
+    "permit udp any lt 1025 any eq 9",
+    "deny ip any any fragments",
+    "permit tcp any eq 1024 any match-all +syn -ack",
+    f"deny ip host {FAR} 10.7.0.0 0.0.127.255",
+    "permit tcp any any established",
+    "deny tcp any any",
+    "permit ip any any",
+)
 
 Way = Callable[[Stand, bytes], Outcome]
 
@@ -44,16 +68,31 @@ def topology() -> Iterator[Topology]:
 
 
 def outcomes(
-    topology: Topology, cases: list[Case], way: Way, *, ebpf: bool, routed: bool
+    topology: Topology,
+    cases: list[Case],
+    way: Way,
+    *,
+    ebpf: bool,
+    routed: bool,
+    lists: AccessLists | None = None,
 ) -> tuple[list[Outcome], int]:
-    """What a plane makes of each, and how many it passed on in the kernel."""
-    stand = Stand(topology, routes(), ebpf=ebpf)
+    """What a plane makes of each, and how many it passed on in the kernel. With lists, all
+    sessions are filtered by them, and what rules have matched in the kernel is added to them."""
+    sessions = routes()
+    if lists is not None:
+        pair = {f"filter_{each.name}": each for each in lists}
+        sessions = [replace(route, **pair) for route in sessions]
+    stand = Stand(topology, sessions, ebpf=ebpf)
     try:
         if routed:
             stand.route_subscribers("10.0.0.0/8")
         else:
             stand.refuse_what_comes_up()
-        return [way(stand, case.packet) for case in cases], stand.hits()
+        found = [way(stand, case.packet) for case in cases]
+        for each in lists or () if ebpf else ():
+            counted = zip(each.hits, stand.fast.filters.hits(each), strict=True)
+            each.hits = [here + there for here, there in counted]
+        return found, stand.hits()
     finally:
         stand.close()
 
@@ -63,6 +102,14 @@ def compare(topology: Topology, cases: list[Case], way: Way, *, routed: bool) ->
     ours, hits = outcomes(topology, cases, way, ebpf=True, routed=routed)
     theirs, _ = outcomes(topology, cases, way, ebpf=False, routed=routed)
     print(Counter(name for outcome in theirs for name, _ in outcome.counters))
+    report_differences(cases, ours, theirs, way)
+    return hits
+
+
+def report_differences(
+    cases: list[Case], ours: list[Outcome], theirs: list[Outcome], way: Way
+) -> None:
+    """Fail when there are any."""
     different = [
         f"{case.what}\n  {case.packet.hex()}\n  {differences}"
         for case, our, their in zip(cases, ours, theirs, strict=True)
@@ -71,11 +118,13 @@ def compare(topology: Topology, cases: list[Case], way: Way, *, routed: bool) ->
     ]
     shortest = "\n".join(sorted(different, key=len)[:SHOWN])
     assert not different, f"{len(different)} of {len(cases)} differ, seed {SEED}:\n{shortest}"
-    return hits
 
 
 def without_octets(outcome: Outcome) -> Outcome:
-    counters = tuple(entry for entry in outcome.counters if entry[0] not in APPROXIMATE)
+    left_out = APPROXIMATE
+    if any(name == "filter_drops_out" for name, _ in outcome.counters):
+        left_out = APPROXIMATE | {"tun_rx_octets"}
+    counters = tuple(entry for entry in outcome.counters if entry[0] not in left_out)
     return replace(outcome, counters=counters)
 
 
@@ -110,6 +159,40 @@ def test_what_routing_would_never_pass_on(topology: Topology) -> None:
     cases = [maker.broken_downward() for _ in range(BROKEN_DOWNWARD)]
     hits = compare(topology, cases, Stand.into_tun, routed=False)
     assert BROKEN_DOWNWARD // 5 < hits < BROKEN_DOWNWARD
+
+
+def access_lists() -> AccessLists:
+    """Lists that look at everything that the packets have, one for each direction."""
+    lists = AccessLists()
+    for name, lines in (("in", RULES_IN), ("out", RULES_OUT)):
+        for line in lines:
+            lists.add_rule(Kind.EXTENDED, name, parse_rule(Kind.EXTENDED, line.split()))
+    return lists
+
+
+@pytest.mark.parametrize("direction", ["up", "down", "into the TUN device"])
+def test_sessions_with_access_lists(topology: Topology, direction: str) -> None:
+    """The same packets pass, and each rule matches the same ones. What the kernel drops of them is
+    not in tun_rx_octets."""
+    maker = Maker(SEED)
+    make, way, routed = {
+        "up": (maker.upward, Stand.from_lac, False),
+        "down": (maker.downward, Stand.from_network, True),
+        "into the TUN device": (maker.broken_downward, Stand.into_tun, False),
+    }[direction]
+    cases = [make() for _ in range(FILTERED)]
+    lists, theirs_lists = access_lists(), access_lists()
+    ours, hits = outcomes(topology, cases, way, ebpf=True, routed=routed, lists=lists)
+    theirs, _ = outcomes(topology, cases, way, ebpf=False, routed=routed, lists=theirs_lists)
+    report_differences(cases, ours, theirs, way)
+    matched = [each.hits for each in lists]
+    assert matched == [each.hits for each in theirs_lists]
+    print(direction, hits, matched)
+    assert all(matched[direction != "up"]), "a rule was never tried"
+    name = "filter_drops_in" if direction == "up" else "filter_drops_out"
+    dropped = sum(dict(outcome.counters).get(name, 0) for outcome in ours)
+    assert dropped > FILTERED // 40
+    assert hits > FILTERED // 20
 
 
 def test_ipv6_to_subscribers(topology: Topology) -> None:

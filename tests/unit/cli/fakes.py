@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from l2tpns_core.access_lists.lists import AccessLists
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.cli.commands import build_grammar
 from l2tpns_core.cli.evaluate import evaluate
 from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.config.directives import Config, find_directive, format_value, with_value
 from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.lns.lives import Lives
+from l2tpns_core.observe.busiest import Busiest
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard, Traffic, TrafficTotals
 from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.ppp.automaton import State
@@ -67,6 +70,17 @@ class FakeRequest:
 
 
 @dataclass
+class FakeServer:
+    address: str = "127.0.0.1"
+    port: int = 1812
+    purpose: str = "auth"
+    is_dead: bool = False
+    pending: int = 1
+    waiting: int = 0
+    latency: tuple[float, float, float] | None = (0.001, 0.0025, 0.0103)
+
+
+@dataclass
 class FakeThrottle:
     queued_in: int = 0
     queued_out: int = 0
@@ -84,6 +98,11 @@ class FakeLns:
         self.traffic: dict[int, SessionCounters] = {}
         self.buckets: dict[int, FakeThrottle] = {}
         self.dropped: list[tuple[str, int]] = []
+        self.access_lists = AccessLists()
+        self.access_lists.in_use = lambda name: any(
+            name in (each.filter_in, each.filter_out) for each in self.sessions.values()
+        )
+        self.lives = Lives(lambda: WALL)
 
     def clock(self) -> float:
         return NOW
@@ -122,6 +141,9 @@ class FakeLns:
 
     def snoop(self, session: Session, ip: int, port: int) -> None:
         session.snoop_ip, session.snoop_port = ip, port
+
+    def filter(self, session: Session, filter_in: str, filter_out: str) -> None:
+        session.filter_in, session.filter_out = filter_in, filter_out
 
     def drop_tunnel(self, tunnel: Any, reason: str) -> None:
         self.dropped.append(("tunnel", tunnel.local_id))
@@ -164,7 +186,11 @@ class FakeContext:
         self.lns = FakeLns()
         self.config = Config()
         self.requests: list[FakeRequest] = []
-        self.radius = SimpleNamespace(pending=lambda: iter(self.requests))
+        self.servers: list[FakeServer] = [FakeServer()]
+        self.radius = SimpleNamespace(
+            pending=lambda: iter(self.requests), servers=lambda: self.servers
+        )
+        self.busiest = Busiest()
         self.rates = Bandwidth()
         self.totals = TrafficTotals(Traffic(22556, 43, 0, 0, 22160, 40, 0), Traffic())
         self.values = {"tunnel_created": 2, "session_created": 4}
@@ -173,6 +199,10 @@ class FakeContext:
         )
         self.plugins: list[str] = ["garden"]
         self.plane = PlaneReport("user", "user", "dataplane says so", "tun0", 0)
+
+    @property
+    def access_lists(self) -> AccessLists:
+        return self.lns.access_lists
 
     def bandwidth(self) -> Bandwidth:
         return self.rates
@@ -200,7 +230,7 @@ class FakeContext:
         """Carry out a line to its end."""
         result = evaluate(line, self, GRAMMAR, access or Access(mode), as_json=json)
         lines = [text for text in result.lines if text is not None]
-        return Screen(lines, result.error, result.mode)
+        return Screen(lines, result.error, result.mode, result.section)
 
 
 @dataclass
@@ -210,6 +240,7 @@ class Screen:
     lines: list[str]
     error: str
     mode: Mode | None
+    section: str = ""
 
     @property
     def text(self) -> str:

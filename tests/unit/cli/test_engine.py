@@ -104,12 +104,12 @@ def test_command_is_answered_with_prompt_and_status(path: Path) -> None:
             shell = await connect(path)
             text, last = await shell.ask(line="show version")
             assert text == "L2TPNS 9.9.9\n"
-            assert last == {"status": "ok", "code": 0, "mode": "exec", "prompt": "vm> "}
+            assert last == {"status": "ok", "code": 0, "mode": "exec", "prompt": "vm# "}
             text, last = await shell.ask(line="nonsense")
             assert text == ""
             assert (last["status"], last["code"]) == ("error", 1)
             assert last["error"] == 'Invalid command "nonsense"'
-            assert last["prompt"] == "vm> "
+            assert last["prompt"] == "vm# "
             shell.writer.close()
 
     run(scenario)

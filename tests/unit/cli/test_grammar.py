@@ -8,8 +8,6 @@ from l2tpns_core.cli.answer import Answer, Message
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.grammar import (
     FILTERS,
-    MAX_LINE_CHARS,
-    MAX_WORDS,
     Access,
     Argument,
     Call,
@@ -17,13 +15,16 @@ from l2tpns_core.cli.grammar import (
     CommandSet,
     Grammar,
     Mode,
-    split_line,
 )
+from l2tpns_core.cli.words import MAX_LINE_CHARS, MAX_WORDS, split_line
 from l2tpns_core.config.directives import DIRECTIVES
 from unit.cli.fakes import GRAMMAR, four_sessions
 
 ACCESSES = [Access(mode, privileged) for mode in Mode for privileged in (True, False)]
 EXEC, CONFIG = Access(Mode.EXEC), Access(Mode.CONFIG)
+
+
+TYPED_OUT = {"shutdown", "reload"}
 
 
 def words_of(choices: list[Choice]) -> list[str]:
@@ -40,24 +41,27 @@ def test_every_listed_command_is_found_by_its_words(access: Access) -> None:
 @pytest.mark.parametrize("access", ACCESSES)
 def test_any_prefix_that_fits_one_word_is_that_word(access: Access) -> None:
     for command in GRAMMAR.commands(access):
-        first = {other.words[0] for other in GRAMMAR.commands(access)}
-        second = {
-            other.words[1]
-            for other in GRAMMAR.commands(access)
-            if len(other.words) > 1 and other.words[0] == command.words[0]
-        }
+        levels = [
+            {
+                other.words[depth]
+                for other in GRAMMAR.commands(access)
+                if len(other.words) > depth and other.words[:depth] == command.words[:depth]
+            }
+            for depth in range(len(command.words))
+        ]
         needed = ["1" for argument in command.arguments if not argument.optional]
-        for shortened in shortenings(command.words, [first, second]):
+        for shortened in shortenings(command.words, levels):
             assert GRAMMAR.match([*shortened, *needed], access).command is command, shortened
 
 
 def shortenings(words: tuple[str, ...], levels: list[set[str]]) -> list[list[str]]:
     result: list[list[str]] = [[]]
-    for word, others in zip(words, levels, strict=False):
+    for word, others in zip(words, levels, strict=True):
         clear = [
             word[:length]
             for length in range(1, len(word) + 1)
-            if sum(other.startswith(word[:length]) for other in others) == 1
+            if word not in TYPED_OUT
+            and sum(other.startswith(word[:length]) for other in others) == 1
         ]
         result = [[*before, prefix.upper()] for before in result for prefix in (clear or [word])]
     return result
@@ -66,6 +70,46 @@ def shortenings(words: tuple[str, ...], levels: list[set[str]]) -> list[list[str
 def test_shortened_word_that_fits_several_names_them() -> None:
     with pytest.raises(CommandError, match=r'^Invalid command "show r" \(could be .*radius'):
         GRAMMAR.match(["show", "r"], EXEC)
+
+
+def test_what_cannot_be_taken_back_is_typed_out_and_makes_nothing_ambiguous() -> None:
+    for word in TYPED_OUT:
+        assert GRAMMAR.match([word.upper()], EXEC).command.whole
+        for length in range(1, len(word)):
+            assert "shutdown" not in str(refusal([word[:length]], EXEC))
+            with pytest.raises(CommandError):
+                GRAMMAR.match([word[:length]], EXEC)
+    assert GRAMMAR.match(["sh", "ver"], EXEC).command.words == ("show", "version")
+
+
+def test_every_command_that_configures_is_for_the_privileged() -> None:
+    harmless = {"help", "quit", "logout", "exit", "end", "enable", "history"}
+    viewer = Access(Mode.CONFIG, privileged=False)
+    assert {" ".join(command.words) for command in GRAMMAR.commands(viewer)} == harmless
+
+
+def test_tab_knows_the_users_sessions_and_tunnels_of_this_moment() -> None:
+    context = four_sessions()
+    context.lns.add(3, 5, "bad \x1b name")
+    context.lns.add(3, 6, "it's")
+    for line, expected in (
+        ("show session ", ["1", "2", "3", "4", "5", "6"]),
+        ("show session 3/", ["3/3", "3/4", "3/5", "3/6"]),
+        ("drop session 2", ["2"]),
+        ("show user AL", ["alice"]),
+        ("drop user ", ["u1", "alice", "carol", "frank"]),
+        ("drop user u1 c", ["carol"]),
+        ("snoop f", ["frank"]),
+        ("no thr ca", ["carol"]),
+        ("show tunnel ", ["2", "3"]),
+        ("snoop alice ", []),
+        ("show version ", []),
+        ("show session | ", [name for name, _ in FILTERS]),
+    ):
+        assert words_of(GRAMMAR.complete(line, EXEC, context)[1]) == expected, line
+    viewer = Access(privileged=False)
+    assert GRAMMAR.complete("drop user ", viewer, context)[1] == []
+    assert words_of(GRAMMAR.help("show users ", EXEC)) == ["<user>", "<cr>"]
 
 
 def test_other_spelling_works_but_makes_nothing_ambiguous() -> None:
@@ -85,9 +129,16 @@ def test_privileged_commands_do_not_exist_for_others() -> None:
 @pytest.mark.parametrize(
     ("line", "access", "words"),
     [
-        ("", EXEC, ["help", "quit", "logout", "exit", "show", "write", "configure", "drop"]),
+        (
+            "",
+            EXEC,
+            ["help", "quit", "logout", "exit", "enable", "disable", "history", "terminal", "debug"],
+        ),
         ("sh", EXEC, ["show"]),
+        ("shu", EXEC, ["shutdown"]),
         ("show se", EXEC, ["session"]),
+        ("show h", EXEC, ["histogram"]),
+        ("no debug c", EXEC, ["critical", "calls"]),
         ("sh poo", EXEC, ["pool"]),
         ("show pool ", EXEC, ["all"]),
         ("show version ", EXEC, []),

@@ -25,7 +25,7 @@ from l2tpns_core.cli.protocol import (
     as_json=st.booleans(),
 )
 def test_request_comes_out_as_it_went_in(kind: str, text: str, mode: Mode, as_json: bool) -> None:
-    request = Request(kind, text, mode, as_json)
+    request = Request(kind, "viewer" if kind == "become" else text, mode, as_json)
     data = encode_request(request)
     assert data.count(b"\n") == 1
     assert data.isascii()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import pty
 import select
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +20,9 @@ import pytest
 from l2tpns_core.cli import shell
 from l2tpns_core.cli.client import Client, DaemonUnreachableError
 from l2tpns_core.cli.engine import CliServer
-from l2tpns_core.cli.grammar import Mode
-from unit.cli.fakes import FakeContext, four_sessions
+from l2tpns_core.cli.grammar import Access, Mode
+from support.terminal import TerminalProgram
+from unit.cli.fakes import GRAMMAR, FakeContext, four_sessions
 
 
 class Daemon:
@@ -187,7 +190,7 @@ def test_program_does_not_load_prompt_toolkit_for_a_script(daemon: Daemon) -> No
 def test_client_remembers_mode_and_prompt(daemon: Daemon) -> None:
     with contextlib.closing(Client(daemon.path)) as client:
         client.run("", lambda text: None)
-        assert (client.mode, client.prompt) == (Mode.EXEC, "vm> ")
+        assert (client.mode, client.prompt) == (Mode.EXEC, "vm# ")
         client.run("configure terminal", lambda text: None)
         assert (client.mode, client.prompt) == (Mode.CONFIG, "vm(config)# ")
         assert client.complete("set de")[1][0][0] == "debug"
@@ -197,7 +200,7 @@ def test_client_remembers_mode_and_prompt(daemon: Daemon) -> None:
 
 
 def test_dumb_terminal_gets_prompts_but_no_escapes(daemon: Daemon) -> None:
-    output = on_terminal(daemon, "dumb", [(b"vm> ", b"conf t\n"), (b"(config)# ", b"quit\n")])
+    output = on_terminal(daemon, "dumb", [(b"vm# ", b"conf t\n"), (b"(config)# ", b"quit\n")])
     assert b"\x1b" not in output
 
 
@@ -206,22 +209,22 @@ def test_terminal_completes_explains_and_leaves_modes(daemon: Daemon) -> None:
         daemon,
         "xterm",
         [
-            (b"vm>", b"sh\t"),
+            (b"vm#", b"sh\t"),
             (b"ow", b"ver\t"),  # the answer to Tab comes from the daemon: wait for it
             (b"sion", b"\r"),
             (b"L2TPNS 9.9.9", b"drop ?"),
             (b"Disconnect a tunnel", b""),
-            (b"vm> drop", b"\x15conf t\r"),
+            (b"vm# drop", b"\x15conf t\r"),
             (b"(config)#", b"set hostname 'a?b'\r"),
             (b'Setting "hostname"', b""),
             (b"(config)#", b"\x1a"),
-            (b"vm>", b"nonsense\r"),
+            (b"vm#", b"nonsense\r"),
             (b'Invalid command "nonsense"', b""),
-            (b"vm>", b"half a line\x03"),
+            (b"vm#", b"half a line\x03"),
             # what shows now may still be the line that was given up: a whole command tells
-            (b"vm>", b"sh ver\r"),
+            (b"vm#", b"sh ver\r"),
             (b"L2TPNS 9.9.9", b""),
-            (b"vm>", b"\x04"),
+            (b"vm#", b"\x04"),
         ],
     )
     assert b"Traceback" not in output
@@ -271,3 +274,116 @@ class Terminal:
             if b"\x1b[6n" in data:  # the terminal is asked where its cursor is
                 os.write(self._master, b"\x1b[1;1R")
         self._seen = self.output.index(wanted, self._seen) + len(wanted)
+
+
+def test_the_shell_does_its_own_part_of_commands(daemon: Daemon) -> None:
+    done = cli(
+        "-s", daemon.path, *commands("disable", "conf t", "enable", "conf t", "exit", "debug")
+    )
+    assert done.stderr.splitlines() == ['Invalid command "conf"']
+    assert done.stdout == "Currently debugging: critical\n"
+
+
+def test_log_lines_on_a_terminal_come_above_the_line(daemon: Daemon) -> None:
+    log = logging.getLogger("l2tpns.test")
+
+    def complain() -> None:
+        while len(logging.getLogger("l2tpns").handlers) == before:
+            time.sleep(0.01)
+        log.error("something happened", extra={"tunnel": 1})
+
+    before = len(logging.getLogger("l2tpns").handlers)
+    thread = threading.Thread(target=complain)
+    thread.start()
+    output = on_terminal(
+        daemon,
+        "xterm",
+        [
+            (b"vm#", b"debug error\r"),
+            (b"ERROR-1-0 something happened", b"history\r"),
+            (b"  0. debug error", b"quit\r"),
+        ],
+    )
+    thread.join()
+    assert b"Traceback" not in output
+
+
+def commands(*lines: str) -> list[str]:
+    return [word for line in lines for word in ("-c", line)]
+
+
+def test_a_command_may_be_given_as_plain_words(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shell.main(["-s", daemon.path, "show", "session | count"]) == 0
+    assert capsys.readouterr().out == "5\n"
+
+
+def test_top_once_looks_twice_and_prints_the_second_look(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        daemon.context.lns.clock = lambda: 5000.0 + len(pauses)  # type: ignore[method-assign]
+
+    monkeypatch.setattr("l2tpns_core.cli.watch.time.sleep", sleep)
+    assert shell.main(["-s", daemon.path, "top", "--once", "--interval", "9"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("Sessions: 4   Tunnels: 2") == 1
+    assert "Busiest of 1.0 s:" in output
+    assert shell.main(["-s", daemon.path, "--json", "top", "--once"]) == 0
+    assert json.loads(capsys.readouterr().out)["sessions"] == 4
+    assert all(1.0 < pause < 1.2 for pause in pauses)
+
+
+@pytest.mark.parametrize("text", ["0", "x", "1e9", "nan"])
+def test_an_interval_that_makes_no_sense(text: str) -> None:
+    with pytest.raises(SystemExit) as failure:
+        shell.main(["top", "--interval", text])
+    assert failure.value.code == shell.EXIT_USAGE
+
+
+def test_a_terminal_gets_pages(daemon: Daemon) -> None:
+    with TerminalProgram(
+        [sys.executable, "-m", "l2tpns_core.cli.shell", "-s", daemon.path], 10
+    ) as lns:
+        lns.until("vm#")
+        lns.send("show counters\r")
+        lns.until("--More--")
+        lns.send("\r")
+        lns.until("--More--")
+        lns.send("x ")
+        lns.until("Last counter reset")
+        lns.until("vm#")
+        lns.send("terminal length 0\r")
+        lns.until("vm#")
+        lns.send("show counters\r")
+        assert "--More--" not in lns.until("Last counter reset")
+        lns.until("vm#")
+        lns.send("terminal length 5\r")
+        lns.until("vm#")
+        lns.send("show counters\r")
+        lns.until("--More--")
+        lns.send("q")
+        lns.until("vm#")
+        lns.send("exit\r")
+        assert lns.ended() == 0
+
+
+def test_every_show_command_gives_json() -> None:
+    context = four_sessions()
+    shown = [
+        " ".join(command.words)
+        for command in GRAMMAR.commands(Access())
+        if command.words[0] in ("show", "uptime", "write")
+        and not any(not argument.optional for argument in command.arguments)
+    ]
+    assert len(shown) > 15
+    for line in shown:
+        if line in ("show plugins", "write memory"):
+            continue  # of the host that the fakes have no part of
+        screen = context.run(line, json=True)
+        assert not screen.error, line
+        json.loads(screen.text)

@@ -17,11 +17,12 @@ Row = TypeVar("Row")
 class Answer(Protocol):
     """What every command returns."""
 
-    def text(self) -> Iterator[str]:
-        """Lines for a terminal, without line ends."""
+    def text(self) -> Iterator[str | None]:
+        """Lines for a terminal, without line ends; None where work was done but nothing is to be
+        printed, so that the loop may go on."""
 
-    def json(self) -> Iterator[str]:
-        """The lines of one JSON document."""
+    def json(self) -> Iterator[str | None]:
+        """The lines of one JSON document, or None as above."""
 
 
 @dataclass(slots=True)
@@ -53,6 +54,21 @@ class ModeChange:
     """Nothing to print; the shell goes on in another mode, or ends (None)."""
 
     mode: Mode | None
+    section: str = ""
+    """What the mode is about, where it needs to know."""
+
+    def text(self) -> Iterator[str]:
+        yield from ()
+
+    def json(self) -> Iterator[str]:
+        yield "{}"
+
+
+@dataclass(slots=True)
+class ShellAction:
+    """What the shell itself has to do, for instance ask for a password; nothing to print."""
+
+    words: list[str]
 
     def text(self) -> Iterator[str]:
         yield from ()
@@ -83,7 +99,8 @@ class Listing(Generic[Row]):
     that name, beside what `summary` gives when the rows are through.
     """
 
-    rows: Iterable[Row]
+    rows: Iterable[Row | None]
+    """None stands for something that was looked at and left out."""
     line: Callable[[Row], str | Iterable[str]]
     """The text of a row; more lines than one for the details of a session."""
     data: Callable[[Row], Mapping[str, object]]
@@ -92,10 +109,13 @@ class Listing(Generic[Row]):
     name: str = ""
     summary: Callable[[], Mapping[str, object]] = dict
 
-    def text(self) -> Iterator[str]:
+    def text(self) -> Iterator[str | None]:
         if self.header:
             yield self.header
         for row in self.rows:
+            if row is None:
+                yield None
+                continue
             lines = self.line(row)
             if isinstance(lines, str):
                 yield lines
@@ -103,10 +123,13 @@ class Listing(Generic[Row]):
                 yield from lines
         yield from self.footer()
 
-    def json(self) -> Iterator[str]:
+    def json(self) -> Iterator[str | None]:
         yield f"{{{json.dumps(self.name)}: [" if self.name else "["
         previous = ""
         for row in self.rows:
+            if row is None:
+                yield None
+                continue
             if previous:
                 yield previous + ","
             previous = json.dumps(self.data(row))

@@ -7,6 +7,7 @@ from typing import Any
 from l2tpns_core.cli.grammar import Mode
 from l2tpns_core.cli.protocol import (
     MODES,
+    VIEWER,
     ProtocolError,
     Request,
     decode_frame,
@@ -23,10 +24,14 @@ class Client:
 
     def __init__(self, path: str) -> None:
         """Raises DaemonUnreachableError."""
-        self._path = path
+        self.path = path
         self.mode: Mode | None = Mode.EXEC
         """None when the daemon has ended the shell."""
+        self.section = ""
+        """What the mode is about."""
         self.prompt = ""
+        self.action: list[str] = []
+        """What the last command asks the shell to do (cli.actions)."""
         self._connect()
 
     def run(self, line: str, write: Callable[[str], object], *, as_json: bool = False) -> str:
@@ -34,10 +39,13 @@ class Client:
 
         Raises DaemonUnreachableError.
         """
-        last = self._ask(Request("line", line, self.mode or Mode.EXEC, as_json), write)
+        request = Request("line", line, self.mode or Mode.EXEC, as_json, self.section)
+        last = self._ask(request, write)
         mode = last.get("mode")
         self.mode = MODES.get(mode) if isinstance(mode, str) else None
+        self.section = str(last.get("section", ""))
         self.prompt = str(last.get("prompt", ""))
+        self.action = [str(word) for word in last.get("action", ())]
         return "" if last.get("status") == "ok" else str(last.get("error", "it failed"))
 
     def complete(self, line: str) -> tuple[int, list[tuple[str, str]]]:
@@ -48,6 +56,22 @@ class Client:
     def help(self, line: str) -> list[tuple[str, str]]:
         """What may follow, with help."""
         return _words(self._ask(Request("help", line, self.mode or Mode.EXEC)))
+
+    def become_viewer(self) -> None:
+        """Give up the rights of this connection. Raises DaemonUnreachableError."""
+        self._ask(Request("become", VIEWER))
+
+    def follow(self, flags: list[str], write: Callable[[str], object]) -> None:
+        """Hand log lines to `write` until the connection ends, which raises
+        DaemonUnreachableError."""
+        self._ask(Request("follow", " ".join(flags)), write)
+
+    def shutdown(self) -> None:
+        """End the connection while another thread waits on it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     def reconnect(self) -> None:
         """Begin anew, for instance when output was interrupted. Raises DaemonUnreachableError."""
@@ -61,10 +85,10 @@ class Client:
     def _connect(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.connect(self._path)
+            self._socket.connect(self.path)
         except OSError as error:
             self._socket.close()
-            raise DaemonUnreachableError(_remedy(self._path, error)) from None
+            raise DaemonUnreachableError(_remedy(self.path, error)) from None
         self._input = self._socket.makefile("rb")
 
     def _ask(
@@ -95,7 +119,7 @@ class Client:
 
     def _lost(self, error: Exception | None) -> DaemonUnreachableError:
         reason = f" ({error})" if error is not None else ""
-        return DaemonUnreachableError(f"the daemon on {self._path} ended the connection{reason}")
+        return DaemonUnreachableError(f"the daemon on {self.path} ended the connection{reason}")
 
 
 def _words(frame: dict[str, Any]) -> list[tuple[str, str]]:

@@ -19,8 +19,10 @@ from l2tpns_core.cli.commands import build_grammar
 from l2tpns_core.cli.context import CommandContext
 from l2tpns_core.cli.evaluate import Evaluation, evaluate, prompt
 from l2tpns_core.cli.grammar import Access, Choice, Grammar, Mode
+from l2tpns_core.cli.live_log import follow
 from l2tpns_core.cli.protocol import (
     MAX_REQUEST_BYTES,
+    VIEWER,
     ProtocolError,
     Request,
     decode_request,
@@ -32,12 +34,13 @@ log = logging.getLogger("l2tpns.cli")
 
 MAX_CLIENTS: Final = 64
 BACKLOG: Final = 16
-SLICE_ROWS: Final = 500
+SLICE_ROWS: Final = 200
 """Lines made before the loop may go on; a few milliseconds of work."""
 SLICE_CHARS: Final = 65_536
 WRITE_BUFFER_BYTES: Final = 262_144
 """Output that waits for a client before the listing does."""
 PROBE_TIMEOUT_S: Final = 2.0
+VIEWING: Final = Access(privileged=False)
 
 
 class CliServer:
@@ -101,9 +104,21 @@ class CliServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         log.log(CALLS, "command-line interface: opened")
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        privileged = self._privileged
         try:
             while (data := await self._read(reader, writer)) is not None:
-                await self._answer(data, writer)
+                request = self._decode(data, writer)
+                if request is None:
+                    await writer.drain()
+                elif request.kind == "become":
+                    privileged = False
+                    writer.write(self._last(Access(Mode.EXEC, privileged), became=VIEWER))
+                elif request.kind == "follow":
+                    await follow(request.text, reader, writer)
+                    return
+                else:
+                    access = Access(request.mode, privileged, request.section)
+                    await self._answer(request, access, writer)
         except ConnectionError:
             pass
         finally:
@@ -121,20 +136,21 @@ class CliServer:
             writer.write(self._failure(f"A request has at most {MAX_REQUEST_BYTES} bytes"))
             return None
 
-    async def _answer(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+    def _decode(self, data: bytes, writer: asyncio.StreamWriter) -> Request | None:
+        """The request, or None when the client has been told that it is none."""
         try:
-            request = decode_request(data)
+            return decode_request(data)
         except ProtocolError as error:
             writer.write(self._failure(f"Bad request: {error}"))
-            await writer.drain()
-            return
-        access = Access(request.mode, self._privileged)
+            return None
+
+    async def _answer(self, request: Request, access: Access, writer: asyncio.StreamWriter) -> None:
         if request.kind == "complete":
-            start, choices = self._grammar.complete(request.text, access)
-            writer.write(self._last(request.mode, start=start, words=choices))
+            start, choices = self._grammar.complete(request.text, access, self._context)
+            writer.write(self._last(access, start=start, words=choices))
         elif request.kind == "help":
             choices = self._grammar.help(request.text, access)
-            writer.write(self._last(request.mode, words=choices))
+            writer.write(self._last(access, words=choices))
         else:
             await self._run(request, access, writer)
         await writer.drain()
@@ -148,29 +164,44 @@ class CliServer:
                 writer.write(encode_frame({"text": text}))
             await writer.drain()
             await asyncio.sleep(0)
+        after = None
+        if evaluation.mode is not None:
+            after = Access(evaluation.mode, access.privileged, evaluation.section)
         if evaluation.error:
-            writer.write(self._failure(evaluation.error, evaluation.mode))
+            writer.write(self._failure(evaluation.error, after))
         else:
-            writer.write(self._last(evaluation.mode))
+            writer.write(self._last(after, action=evaluation.action))
 
     def _last(
-        self, mode: Mode | None, *, start: int | None = None, words: list[Choice] | None = None
+        self,
+        after: Access | None,
+        *,
+        start: int | None = None,
+        words: list[Choice] | None = None,
+        action: list[str] | None = None,
+        became: str = "",
     ) -> bytes:
-        members: dict[str, Any] = {"status": "ok", "code": 0, **self._next(mode)}
+        members: dict[str, Any] = {"status": "ok", "code": 0, **self._next(after)}
+        if action:
+            members["action"] = action
+        if became:
+            members["became"] = became
         if words is not None:
             members["words"] = words
         if start is not None:
             members["start"] = start
         return encode_frame(members)
 
-    def _failure(self, text: str, mode: Mode | None = Mode.EXEC) -> bytes:
-        return encode_frame({"status": "error", "code": 1, "error": text, **self._next(mode)})
+    def _failure(self, text: str, after: Access | None = VIEWING) -> bytes:
+        return encode_frame({"status": "error", "code": 1, "error": text, **self._next(after)})
 
-    def _next(self, mode: Mode | None) -> dict[str, Any]:
+    def _next(self, after: Access | None) -> dict[str, Any]:
         """What the shell needs for its next line."""
-        if mode is None:
+        if after is None:
             return {"mode": None, "prompt": ""}
-        return {"mode": mode.name.lower(), "prompt": prompt(self._context.hostname, mode)}
+        text = prompt(self._context.hostname, after)
+        told = {"mode": after.mode.name.lower(), "prompt": text}
+        return {**told, "section": after.section} if after.section else told
 
 
 def bind_socket(path: Path) -> socket.socket:

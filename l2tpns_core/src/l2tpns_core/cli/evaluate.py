@@ -4,14 +4,15 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from l2tpns_core.cli.answer import Message, ModeChange
+from l2tpns_core.cli.answer import Message, ModeChange, ShellAction
 from l2tpns_core.cli.context import CommandContext
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.filters import filtered, make_filters
-from l2tpns_core.cli.grammar import Access, Call, Grammar, Mode, split_line
+from l2tpns_core.cli.grammar import Access, Call, Grammar, Mode
+from l2tpns_core.cli.words import split_line
 
 log = logging.getLogger("l2tpns.cli")
 
@@ -28,20 +29,26 @@ class Evaluation:
     """The output, without line ends; None where a filter left a line out."""
     mode: Mode | None
     """For the next command; None when the shell is to end."""
+    section: str = ""
+    """What that mode is about."""
     error: str = ""
     """Why the command failed."""
+    action: list[str] = field(default_factory=list)
+    """What the shell has to do itself (ShellAction)."""
 
 
-def prompt(hostname: str, mode: Mode) -> str:
-    """The prompt of the original: `lns> `, `lns(config)# `."""
-    return f"{hostname}({mode.value})# " if mode.value else f"{hostname}> "
+def prompt(hostname: str, access: Access) -> str:
+    """The prompt of the original: `lns> `, for privileged operators `lns# `, `lns(config)# `."""
+    if access.mode.value:
+        return f"{hostname}({access.mode.value})# "
+    return f"{hostname}# " if access.privileged else f"{hostname}> "
 
 
 def evaluate(
     line: str, context: CommandContext, grammar: Grammar, access: Access, *, as_json: bool = False
 ) -> Evaluation:
     """Begin a command. Never raises; what goes wrong is in the result."""
-    result = Evaluation(iter(()), access.mode)
+    result = Evaluation(iter(()), access.mode, access.section)
     try:
         words, specifications = split_line(line)
         if not words and not specifications:
@@ -61,7 +68,9 @@ def evaluate(
         result.lines = _error_lines(result.error, as_json=as_json)
         return result
     if isinstance(answer, ModeChange):
-        result.mode = answer.mode
+        result.mode, result.section = answer.mode, answer.section
+    if isinstance(answer, ShellAction):
+        result.action = answer.words
     if isinstance(answer, Message):
         result.error = answer.failed
     lines = answer.json() if as_json else map(_safe, answer.text())
@@ -84,7 +93,7 @@ def _error_lines(text: str, *, as_json: bool) -> Iterator[str]:
     return iter((json.dumps({"error": text}),) if as_json else ())
 
 
-def _safe(line: str) -> str:
-    if UNPRINTABLE.search(line):
+def _safe(line: str | None) -> str | None:
+    if line is not None and UNPRINTABLE.search(line):
         return UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", line)
     return line

@@ -75,11 +75,12 @@ def make_filters(specifications: Sequence[Sequence[str]]) -> list[LineFilter]:
     return [_make(words) for words in specifications]
 
 
-def filtered(lines: Iterable[str], filters: Sequence[LineFilter]) -> Iterator[str | None]:
+def filtered(lines: Iterable[str | None], filters: Sequence[LineFilter]) -> Iterator[str | None]:
     """The lines that pass every filter. None stands for a line that does not, so that the reader
     can tell how much work was done."""
     for line in lines:
-        yield line if all(one.keep(line) for one in filters) else None
+        keep = line is not None and all(one.keep(line) for one in filters)
+        yield line if keep else None
     for position, one in enumerate(filters):
         for line in one.finish():
             if all(later.keep(line) for later in filters[position + 1 :]):

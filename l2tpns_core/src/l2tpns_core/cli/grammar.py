@@ -8,18 +8,17 @@ Nothing here knows what a command does.
 import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from l2tpns_core.cli.errors import CommandError
-from l2tpns_core.config.errors import ConfigError, shown
-from l2tpns_core.config.quoting import split_words
+from l2tpns_core.cli.words import split_last
+from l2tpns_core.config.errors import shown
 
 if TYPE_CHECKING:
     from l2tpns_core.cli.answer import Answer
     from l2tpns_core.cli.context import CommandContext
 
-MAX_LINE_CHARS: Final = 4096
-MAX_WORDS: Final = 256
 MAX_CHOICES: Final = 200
 """Words that a completion offers at most."""
 END_OF_LINE: Final = "<cr>"
@@ -39,6 +38,8 @@ class Mode(enum.Enum):
 
     EXEC = ""
     CONFIG = "config"
+    STANDARD_LIST = "config-std-nacl"
+    EXTENDED_LIST = "config-ext-nacl"
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,6 +48,8 @@ class Access:
 
     mode: Mode = Mode.EXEC
     privileged: bool = True
+    section: str = ""
+    """What the mode is about: the name of the access list."""
 
 
 class Choice(NamedTuple):
@@ -56,6 +59,8 @@ class Choice(NamedTuple):
     help: str
 
 
+LiveValues = Callable[["CommandContext", str], Iterable[Choice]]
+"""The values of this moment that begin with a text."""
 Values = Callable[[Sequence[str]], Iterable[Choice]]
 """The values that an argument can have, given the arguments before it."""
 
@@ -75,6 +80,8 @@ class Argument:
     """The only words that are taken, when there are any; may be shortened."""
     values: Values | None = None
     """Words to offer; others are taken too."""
+    live: LiveValues | None = None
+    """More words that Tab offers; not listed by `?`, because there may be very many."""
 
     @property
     def placeholder(self) -> str:
@@ -109,6 +116,9 @@ class Command:
     hidden: bool = False
     """Another spelling: works, but is neither listed nor completed, and never makes a shortened
     word ambiguous."""
+    whole: bool = False
+    """Must be typed out, because it cannot be taken back; never makes a shortened word
+    ambiguous."""
 
     def open_to(self, access: Access) -> bool:
         return access.mode in self.modes and (access.privileged or not self.privileged)
@@ -128,6 +138,7 @@ class CommandSet:
         modes: Iterable[Mode] = (Mode.EXEC,),
         privileged: bool = False,
         hidden: bool = False,
+        whole: bool = False,
     ) -> Callable[[Action], Action]:
         """Declare the decorated function to be a command."""
 
@@ -141,6 +152,7 @@ class CommandSet:
                     frozenset(modes),
                     privileged,
                     hidden,
+                    whole,
                 )
             )
             return action
@@ -158,12 +170,14 @@ class Node:
     def command_for(self, access: Access) -> Command | None:
         return next((command for command in self.commands if command.open_to(access)), None)
 
-    def is_open_to(self, access: Access, *, hidden: bool = False) -> bool:
-        """Whether a command begins here; with `hidden`, also one that is not listed."""
+    def is_open_to(self, access: Access, *, hidden: bool = False, whole: bool = True) -> bool:
+        """Whether a command begins here; with `hidden`, also one that is not listed; without
+        `whole`, only one that may be shortened."""
         command = self.command_for(access)
-        if command is not None and (hidden or not command.hidden):
+        if command is not None and (hidden or not command.hidden) and (whole or not command.whole):
             return True
-        return any(child.is_open_to(access, hidden=hidden) for child in self.children.values())
+        below = self.children.values()
+        return any(child.is_open_to(access, hidden=hidden, whole=whole) for child in below)
 
     def matching(self, prefix: str, access: Access) -> dict[str, "Node"]:
         """The next words that begin with a prefix; only the word itself when it is complete."""
@@ -174,8 +188,13 @@ class Node:
         return {
             word: child
             for word, child in self.children.items()
-            if word.startswith(prefix) and child.is_open_to(access)
+            if word.startswith(prefix) and child.is_open_to(access, whole=False)
         }
+
+    def must_be_typed(self, word: str, access: Access) -> bool:
+        """Whether a next word is only for commands that must be typed out."""
+        child = self.children.get(word)
+        return child is not None and not child.is_open_to(access, hidden=True, whole=False)
 
     def summary(self, access: Access) -> str:
         """The help of the command that ends here, or of the only one below."""
@@ -226,19 +245,26 @@ class Grammar:
             raise CommandError("Incomplete command")
         return Match(command, _bind(command, words[position:]))
 
-    def complete(self, line: str, access: Access) -> tuple[int, list[Choice]]:
+    def complete(
+        self, line: str, access: Access, context: "CommandContext | None" = None
+    ) -> tuple[int, list[Choice]]:
         """The words that the last word of a line may become, and where in the line it begins."""
-        words, last = _split_last(line)
+        words, last = split_last(line)
         choices = [
             choice
             for choice in self._choices(words, access)
             if choice.word.lower().startswith(last.lower()) and not choice.word.startswith("<")
         ]
+        if last and len(choices) > 1:
+            node, _ = self._walk(words, access)
+            choices = [choice for choice in choices if not node.must_be_typed(choice.word, access)]
+        if context is not None and FILTER_MARK not in words:
+            choices.extend(islice(self._live(words, last, access, context), MAX_CHOICES))
         return len(line) - len(last), choices[:MAX_CHOICES]
 
     def help(self, line: str, access: Access) -> list[Choice]:
         """What `?` at the end of a line lists: words, placeholders, and <cr> where it may end."""
-        words, last = _split_last(line)
+        words, last = split_last(line)
         return [
             choice
             for choice in self._choices(words, access)
@@ -252,8 +278,16 @@ class Grammar:
         named = words[-1] != FILTER_MARK
         return iter(()) if named else (Choice(*one) for one in FILTERS)
 
-    def _next(self, words: Sequence[str], access: Access) -> Iterator[Choice]:
-        """What may follow after complete (or shortened) words."""
+    def _live(
+        self, words: Sequence[str], last: str, access: Access, context: "CommandContext"
+    ) -> Iterable[Choice]:
+        node, rest = self._walk(words, access)
+        command = node.command_for(access)
+        argument = _argument_at(command, len(rest)) if command is not None else None
+        return argument.live(context, last) if argument is not None and argument.live else ()
+
+    def _walk(self, words: Sequence[str], access: Access) -> tuple[Node, Sequence[str]]:
+        """The place in the tree that words lead to, and those that lead no further."""
         node, position = self._root, 0
         while position < len(words):
             found = node.matching(words[position], access)
@@ -261,7 +295,11 @@ class Grammar:
                 break
             node = next(iter(found.values()))
             position += 1
-        rest = words[position:]
+        return node, words[position:]
+
+    def _next(self, words: Sequence[str], access: Access) -> Iterator[Choice]:
+        """What may follow after complete (or shortened) words."""
+        node, rest = self._walk(words, access)
         if not rest:
             for word, child in node.children.items():
                 if child.is_open_to(access):
@@ -279,47 +317,6 @@ class Grammar:
                 raise ValueError(f"two commands are called {' '.join(command.words)!r}")
         node.commands.append(command)
         self._commands.append(command)
-
-
-def split_line(line: str) -> tuple[list[str], list[list[str]]]:
-    """The words of a command line and those of each output filter behind a `|`.
-
-    Raises CommandError.
-    """
-    if len(line) > MAX_LINE_CHARS:
-        raise CommandError(f"The line is longer than {MAX_LINE_CHARS} characters")
-    try:
-        command, *filters = [split_words(part) for part in _split_filters(line)]
-    except ConfigError as error:
-        raise CommandError(str(error)) from None
-    if len(command) > MAX_WORDS:
-        raise CommandError(f"The line has more than {MAX_WORDS} words")
-    return command, filters
-
-
-def _split_filters(line: str) -> Iterator[str]:
-    """The parts of a line between those `|` that are not in quotes."""
-    quote_mark, start = "", 0
-    for position, char in enumerate(line):
-        if quote_mark:
-            if char == quote_mark:
-                quote_mark = ""
-        elif char in "\"'":
-            quote_mark = char
-        elif char == "|":
-            yield line[start:position]
-            start = position + 1
-    yield line[start:]
-
-
-def _split_last(line: str) -> tuple[list[str], str]:
-    """The complete words of a line, and the one that is still being typed (may be empty)."""
-    last = "" if not line or line[-1].isspace() else line.split()[-1]
-    try:
-        words = split_words(line[: len(line) - len(last)])
-    except ConfigError:
-        return [], line
-    return words, last
 
 
 def _bind(command: Command, words: Sequence[str]) -> list[str]:
@@ -347,18 +344,21 @@ def _choose(argument: Argument, word: str) -> str:
     return found[0]
 
 
-def _next_argument(command: Command, given: Sequence[str]) -> Iterator[Choice]:
+def _argument_at(command: Command, position: int) -> Argument | None:
+    """The argument that a word at a position is for."""
     arguments = command.arguments
-    if arguments and arguments[-1].repeated and len(given) >= len(arguments):
-        argument = arguments[-1]
-        may_end = True
-    elif len(given) < len(arguments):
-        argument = arguments[len(given)]
-        may_end = argument.optional
-    else:
-        if len(given) == len(arguments):
+    if position < len(arguments):
+        return arguments[position]
+    return arguments[-1] if arguments and arguments[-1].repeated else None
+
+
+def _next_argument(command: Command, given: Sequence[str]) -> Iterator[Choice]:
+    argument = _argument_at(command, len(given))
+    if argument is None:
+        if len(given) == len(command.arguments):
             yield Choice(END_OF_LINE, "")
         return
+    may_end = argument.optional or len(given) >= len(command.arguments)
     if argument.choices:
         for word in argument.choices:
             yield Choice(word, argument.help)

@@ -14,9 +14,13 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from l2tpns_core.cli.actions import Actions
 from l2tpns_core.cli.client import Client, DaemonUnreachableError
+from l2tpns_core.cli.paging import NoMoreError, Pages
+from l2tpns_core.cli.words import in_quotes
 
 LEAVE_MODE: Final = "end"
 EXIT_OK: Final = 0
@@ -55,14 +59,20 @@ def run_terminal(client: Client, *, as_json: bool = False) -> int:
         key_bindings=key_bindings(client),
         enable_suspend=False,
     )
+    pages = Pages()
+    actions = Actions(client, _write, wait=False)
+    actions.terminal = pages.resize
+    actions.history = lambda: reversed(list(session.history.load_history_strings()))
     while client.mode is not None:
         try:
-            line = session.prompt(FormattedText([("", client.prompt)]))
+            with patch_stdout(raw=True):  # log lines come above the line that is being typed
+                line = session.prompt(FormattedText([("", client.prompt)]))
         except KeyboardInterrupt:
             continue
         except EOFError:
             break
-        _run(client, line.strip(), as_json=as_json)
+        _run(client, line.strip(), actions, pages, as_json=as_json)
+    actions.close()
     return EXIT_OK
 
 
@@ -95,29 +105,21 @@ def help_lines(words: list[tuple[str, str]]) -> list[str]:
     return [f"  {word:<20} {text}".rstrip() for word, text in words] or ["  % nothing fits"]
 
 
-def in_quotes(line: str) -> bool:
-    """Whether the end of a line is inside quotes."""
-    quote_mark = ""
-    for char in line:
-        if quote_mark:
-            quote_mark = "" if char == quote_mark else quote_mark
-        elif char in "\"'":
-            quote_mark = char
-    return bool(quote_mark)
-
-
-def _run(client: Client, line: str, *, as_json: bool) -> None:
+def _run(client: Client, line: str, actions: Actions, pages: Pages, *, as_json: bool) -> None:
+    pages.begin()
     try:
-        error = client.run(line, _write, as_json=as_json)
-    except KeyboardInterrupt:
+        error = client.run(line, pages.write, as_json=as_json)
+    except (KeyboardInterrupt, NoMoreError) as stop:
         client.reconnect()
-        print()
+        if isinstance(stop, KeyboardInterrupt):
+            print()
     except DaemonUnreachableError as lost:
         print(lost, file=sys.stderr)
         client.reconnect()
     else:
         if error and not as_json:
             print(error)
+        actions.carry_out(client.action)
 
 
 def _write(text: str) -> Any:

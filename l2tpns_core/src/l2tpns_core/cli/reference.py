@@ -9,15 +9,17 @@ from l2tpns_core.cli.grammar import FILTERS, Access, Argument, Command, Mode
 INTRODUCTION: Final = """\
 # Commands
 
-What `l2tpns-cli` understands. Any word may be shortened as long as only one word fits (`sh ses`),
-`?` after any word tells what may follow it, and `l2tpns-cli -c 'COMMAND' --json` gives the answer
-of a `show` command to a script.
+What [the shell](../shell.md) understands, in `l2tpns-cli` and by telnet. Any word may be shortened
+as long as only one word fits (`sh ses`), `?` after any word tells what may follow it, and
+`l2tpns-cli -c 'COMMAND' --json` gives the answer of a `show` command to a script.
 
 This page is generated from the commands themselves, in `l2tpns_core/cli/commands/`.
 """
 SECTIONS: Final = {
     Mode.EXEC: "Commands",
     Mode.CONFIG: "In configuration mode (after `configure terminal`)",
+    Mode.STANDARD_LIST: "In a standard access list (after `ip access-list standard NAME`)",
+    Mode.EXTENDED_LIST: "In an extended access list (after `ip access-list extended NAME`)",
 }
 
 

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn, TextIO
 
 from l2tpns_core import __version__
+from l2tpns_core.cli.actions import Actions
 from l2tpns_core.cli.client import Client, DaemonUnreachableError
+from l2tpns_core.cli.watch import INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S, TOP, watch
 from l2tpns_core.config.directives import DIRECTIVES
 
 EXIT_OK: Final = 0
@@ -24,10 +26,12 @@ PLAIN_TERMINALS: Final = ("", "dumb", "unknown", "network")
 
 DESCRIPTION: Final = "Look at a running l2tpns and control it."
 EPILOG: Final = """\
-Without -c this is a shell: type `help` for the commands, ? for what may come next, Tab to
+Without a command this is a shell: type `help` for the commands, ? for what may come next, Tab to
 complete a word. Words may be shortened as long as they are clear.
 
 examples:
+  l2tpns-cli top
+  l2tpns-cli why alice
   l2tpns-cli -c 'show session'
   l2tpns-cli -c 'show session | include alice'
   l2tpns-cli --json -c 'show session' | jq '.[].user'
@@ -72,10 +76,38 @@ def make_parser() -> argparse.ArgumentParser:
         "earlier ones leave",
     )
     parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="a command, the same as -c; or `top`, which looks again and again",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="with `top`: look once, after a second, and end"
+    )
+    parser.add_argument(
+        "--interval",
+        type=_interval,
+        default=INTERVAL_S,
+        metavar="SECONDS",
+        help="with `top`: how long between two looks (default: %(default)s)",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON document for each command"
     )
     parser.add_argument("--version", action="version", version=f"l2tpns-cli {__version__}")
     return parser
+
+
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not MIN_INTERVAL_S <= seconds <= MAX_INTERVAL_S:
+        raise argparse.ArgumentTypeError(
+            f"must be from {MIN_INTERVAL_S:g} to {MAX_INTERVAL_S:g} seconds"
+        )
+    return seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(client: Client, options: argparse.Namespace) -> int:
+    if options.words == [TOP]:
+        interval = MIN_INTERVAL_S if options.once else options.interval
+        return watch(client, interval, once=options.once, as_json=options.json)
+    if options.words:
+        options.command.append(" ".join(options.words))
     if options.command:
         return run_lines(client, options.command, as_json=options.json)
     if not sys.stdin.isatty():
@@ -116,9 +153,11 @@ def _work(client: Client, options: argparse.Namespace) -> int:
 def run_lines(client: Client, lines: Iterable[str], *, as_json: bool) -> int:
     """Carry out lines one after the other, until they end or one of them ends the shell."""
     status = EXIT_OK
+    actions = Actions(client, _write_now, wait=True)
     for line in lines:
         error = client.run(line, sys.stdout.write, as_json=as_json)
         sys.stdout.flush()
+        actions.carry_out(client.action)
         if error:
             status = EXIT_COMMAND_FAILED
             if not as_json:
@@ -126,6 +165,11 @@ def run_lines(client: Client, lines: Iterable[str], *, as_json: bool) -> int:
         if client.mode is None:
             break
     return status
+
+
+def _write_now(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _lines_of(stream: TextIO) -> Iterable[str]:

@@ -447,14 +447,31 @@ class Config:
         IPv4Address("127.0.0.1"),
         "Address of the telnet command-line interface.",
         acts_at=ActsAt.RESTART,
-        acts=False,
     )
     cli_port: int = directive(
         23,
-        "TCP port of the telnet command-line interface.",
-        limits=PORTS,
+        "TCP port of the telnet command-line interface; 0 for none.",
+        limits=(0, 65_535),
         acts_at=ActsAt.RESTART,
-        acts=False,
+    )
+    cli_max_operators: int = directive(
+        16,
+        "Operators at a time who have come by telnet.",
+        limits=(1, 24),
+        acts_at=ActsAt.RESTART,
+    )
+    cli_idle_timeout: int = directive(
+        600,
+        "Time without a key after which an operator is logged out of telnet; 0 for never.",
+        unit="seconds",
+        limits=(0, DAY_S),
+        acts_at=ActsAt.RESTART,
+    )
+    cli_open: bool = directive(
+        False,
+        "Let everybody into telnet without a login while there is no users file, not only from "
+        "the machine itself.",
+        acts_at=ActsAt.RESTART,
     )
     nsctl_bind_address: IPv4Address = directive(
         IPv4Address("127.0.0.1"),

@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from l2tpns_core.access_lists.lists import ListText
+from l2tpns_core.config.access_list_section import (
+    AccessListReader,
+    AccessListStatement,
+    is_access_list,
+)
 from l2tpns_core.config.directives import (
     DIRECTIVES,
     Config,
@@ -30,9 +36,7 @@ MAX_PLUGIN_NAME_CHARS: Final = 64
 STATEMENTS: Final = ("set", "load plugin", "remove plugin")
 SILENT_COMMANDS: Final = frozenset(("enable", "configure", "exit", "end", "quit"))
 """Commands of a pasted session that change nothing here."""
-OTHER_COMMANDS: Final = frozenset(
-    ("router", "neighbour", "neighbor", "ip", "no", "permit", "deny", "setforward")
-)
+OTHER_COMMANDS: Final = frozenset(("router", "neighbour", "neighbor", "ip", "no", "setforward"))
 """Commands that the C program's 2.x releases write into the file."""
 OTHER_DIRECTIVES: Final = frozenset(
     (
@@ -96,7 +100,7 @@ class RemovePlugin:
     name: str
 
 
-Statement = SetStatement | LoadPlugin | RemovePlugin
+Statement = SetStatement | LoadPlugin | RemovePlugin | AccessListStatement
 
 
 @dataclass(slots=True)
@@ -106,6 +110,9 @@ class LoadResult:
     config: Config = field(default_factory=Config)
     plugins: list[str] = field(default_factory=list)
     """In load order, without those that a later line removes."""
+    access_lists: dict[str, ListText] = field(default_factory=dict)
+    broken_lists: frozenset[str] = frozenset()
+    """Access lists with a line that cannot be used."""
     problems: list[Problem] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
     """Directives with a line that cannot be used."""
@@ -130,11 +137,17 @@ def parse(data: bytes, file: str) -> LoadResult:
     """Evaluate the text of a startup-config; `file` is its name in problems. Never raises."""
     statements, problems = parse_statements(data, file)
     result = LoadResult(problems=problems)
+    reader = AccessListReader()
     for statement in statements:
         try:
+            if isinstance(statement, AccessListStatement):
+                reader.read(statement)
+                continue
+            reader.leave()
             _apply(statement, result, file)
         except ConfigError as error:
             problems.append(Problem(file, statement.line, str(error)))
+    result.access_lists, result.broken_lists = reader.lists, frozenset(reader.broken)
     result.broken = frozenset(_broken_directives(data, problems))
     result.broken_plugins = any(
         words[:1] in (["load"], ["remove"]) for words in _broken_lines(data, problems)
@@ -184,6 +197,8 @@ def parse_line(line: bytes, number: int = 1) -> Statement | None:
     if command in ("load", "remove") and len(words) > 1 and words[1].lower() == "plugin":
         name = _plugin_name(words)
         return LoadPlugin(number, name) if command == "load" else RemovePlugin(number, name)
+    if is_access_list(words):
+        return AccessListStatement(number, tuple(words))
     if command in SILENT_COMMANDS:
         return None
     if command in OTHER_COMMANDS:
@@ -207,9 +222,13 @@ def render(config: Config, plugins: Iterable[str] = (), *, only_changed: bool = 
 
 
 def running_config(
-    config: Config, plugins: Iterable[str] = (), *, only_changed: bool = False
+    config: Config,
+    plugins: Iterable[str] = (),
+    *,
+    access_lists: Iterable[str] = (),
+    only_changed: bool = False,
 ) -> Iterator[str]:
-    """The lines of render()."""
+    """The lines of render(); `access_lists` are the lines of their sections."""
     yield "# Current configuration:"
     for name, entry in DIRECTIVES.items():
         value = getattr(config, name)
@@ -218,6 +237,10 @@ def running_config(
     yield "# Plugins"
     for plugin in plugins:
         yield f"load plugin {quote(plugin)}"
+    for number, line in enumerate(access_lists):
+        if not number:
+            yield "# Filters"
+        yield line
     yield "# end"
 
 
@@ -259,7 +282,9 @@ def _plugin_name(words: list[str]) -> str:
     return name
 
 
-def _apply(statement: Statement, result: LoadResult, file: str) -> None:
+def _apply(
+    statement: SetStatement | LoadPlugin | RemovePlugin, result: LoadResult, file: str
+) -> None:
     if isinstance(statement, LoadPlugin):
         if statement.name not in result.plugins:
             result.plugins.append(statement.name)

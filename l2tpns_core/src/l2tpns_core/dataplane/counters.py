@@ -40,6 +40,8 @@ class PlaneCounters:
     source_spoofed: int = 0
     """Packets with a source address that is not the subscriber's."""
     hook_drops_in: int = 0
+    filter_drops_in: int = 0
+    """Packets that an access list does not let pass."""
 
     # To the subscriber, dropped
     not_ipv4: int = 0
@@ -48,6 +50,8 @@ class PlaneCounters:
     too_big: int = 0
     """Packets over the MRU of the session that must not be fragmented."""
     hook_drops_out: int = 0
+    filter_drops_out: int = 0
+    """Packets that an access list does not let pass."""
 
     # Work done on the way
     mss_clamped: int = 0

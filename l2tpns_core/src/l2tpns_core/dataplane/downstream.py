@@ -166,6 +166,9 @@ class Downstream:
             packet = changed
             if self._table.sessions.get(entry.key) is not entry:
                 return  # the plugin has ended the session
+        if entry.filter_out is not None and not entry.filter_out.passes(packet):
+            counters.filter_drops_out += 1
+            return
         packet = self._clamp(entry, packet)
         pieces = [packet] if len(packet) <= entry.mru else self._cut(entry, packet, now)
         for piece in pieces:

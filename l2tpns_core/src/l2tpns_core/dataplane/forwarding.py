@@ -33,6 +33,8 @@ class Entry:
         "bucket_out",
         "clamp_mss",
         "data_at",
+        "filter_in",
+        "filter_out",
         "header",
         "heard_at",
         "hooked",
@@ -83,9 +85,19 @@ class Entry:
         self.hooked = route.hooked
         self.send_sequence = route.send_sequence
         self.snoop = route.snoop
-        self.special = bool(route.hooked or route.throttle_in or route.snoop)
+        self.filter_in = route.filter_in
+        self.filter_out = route.filter_out
+        self.special = bool(
+            route.hooked or route.throttle_in or route.snoop or route.filter_in is not None
+        )
         """More is to be done with packets of the subscriber than to write them to the device."""
-        self.plain = not (route.hooked or route.send_sequence or route.throttle_out or route.snoop)
+        self.plain = not (
+            route.hooked
+            or route.send_sequence
+            or route.throttle_out
+            or route.snoop
+            or route.filter_out is not None
+        )
         """The packet loop may send `header` and the packet as they are."""
 
     def owns(self, address: bytes) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from l2tpns_core.access_lists.lists import AccessList
+
 Peer = tuple[str, int]
 
 
@@ -39,6 +41,10 @@ class SessionRoute:
     """Where a copy of each packet goes."""
     hooked: bool = False
     """A plugin listens to packet_rx or packet_tx: every packet is shown to it."""
+    filter_in: AccessList | None = None
+    """Which packets of the subscriber pass."""
+    filter_out: AccessList | None = None
+    """Which packets to the subscriber pass."""
     magic: int = 0
     """Our LCP Magic-Number once LCP is open: the plane may answer Echo-Requests with it. 0: it may
     not."""

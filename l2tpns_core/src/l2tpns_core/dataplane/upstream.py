@@ -188,12 +188,12 @@ class Upstream:
         if source != entry.ip and not self._accept_source(entry, source, data[start:end], now):
             return 0
         packet = data[packet_at : packet_at + total]
+        if entry.special:
+            return self._forward_special(entry, packet, now)
         if protocol == TCP and (
             version_ihl != 0x45 or (total > TCP_FLAGS_AT and packet[TCP_FLAGS_AT] & SYN)
         ):
             packet = self._clamp(entry, packet)
-        if entry.special:
-            return self._forward_special(entry, packet, now)
         try:
             if self._write(packet) is None:
                 self._counters.tun_write_failures += 1
@@ -207,7 +207,8 @@ class Upstream:
         return total
 
     def _forward_special(self, entry: Entry, packet: bytes, now: float) -> int:
-        """The same for a session that plugins watch, that is throttled or intercepted."""
+        """The same for a session that plugins watch, that is throttled, filtered or
+        intercepted."""
         if entry.hooked and self.hook is not None:
             changed = self.hook(entry.key, packet)
             if not changed:
@@ -216,6 +217,10 @@ class Upstream:
             packet = changed
             if self._table.sessions.get(entry.key) is not entry:
                 return 0  # the plugin has ended the session
+        if entry.filter_in is not None and not entry.filter_in.passes(packet):
+            self._counters.filter_drops_in += 1
+            return 0
+        packet = self._clamp(entry, packet)
         bucket = entry.bucket_in
         if bucket is not None and not self.shaper.passes(entry, bucket, packet, now):
             return 0

@@ -54,6 +54,7 @@ set radius_interim 60
 set radius_authtypes "chap,pap"
 set send_garp no
 set cli_socket "{CLI_SOCKET}"
+set cli_port 0
 set state_dir "{HOME}/state"
 """
 

@@ -64,6 +64,7 @@ class Site:
             "primary_dns": "9.9.9.9",
             "send_garp": "no",
             "cli_socket": self.cli_socket,
+            "cli_port": 0,
             "state_dir": directory,
             "dataplane": chosen_dataplane(),
             "bpf_directory": "",

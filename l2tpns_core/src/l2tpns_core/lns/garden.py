@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.life import Step
 from l2tpns_core.session import Ending, Session, TerminateCause
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def set_garden(lns: "Lns", session: Session, trapped: bool, user: str | None = N
 
 def _enter(lns: "Lns", session: Session) -> None:
     session.walled_garden = True
+    lns.lives.note(session, Step.GARDEN, "enters")
     lns.accounting.stop(session, lns.usage(session))
     session.next_interim_at = 0.0
     lns.tables.forget_user(session)
@@ -68,6 +70,7 @@ def _leave(lns: "Lns", session: Session, user: str | None, now: float) -> None:
     session.walled_garden = False
     if session.is_going:
         return
+    lns.lives.note(session, Step.GARDEN, "leaves")
     session.counted_before = lns.plane.counters(session.key)[:4]
     lns.tables.index_login(session)
     if session.network_up_at:
@@ -90,4 +93,6 @@ def _account_anew(lns: "Lns", session: Session, now: float) -> None:
     if session.start_sent_at:
         session.unique = lns.next_unique()
     lns.accounting.start(session)
+    if session.accounting_started:
+        lns.lives.note(session, Step.ACCOUNTING, "Start")
     session.next_interim_at = lns.accounting.next_interim(session, now)

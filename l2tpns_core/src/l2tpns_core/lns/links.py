@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from l2tpns_core.life import Step
 from l2tpns_core.lns import ending
 from l2tpns_core.plugins.events import ParamNewSession
 from l2tpns_core.ppp import events as ppp
@@ -50,11 +51,14 @@ class LinkEvents:
             if session.is_going:
                 return  # a plugin dropped it
         lns.install(session)
+        lns.lives.note(session, Step.ONLINE)
         if first:
             lns.limits.begin(session, now)
             if not session.walled_garden:
                 lns.accounting.start(session)
                 session.next_interim_at = lns.accounting.next_interim(session, now)
+                if session.accounting_started:
+                    lns.lives.note(session, Step.ACCOUNTING, "Start")
             log.warning(
                 "login by %s at %s from %s",
                 session.user,
@@ -67,6 +71,7 @@ class LinkEvents:
         """IPCP left Opened while the link is up: nothing is forwarded until it is back."""
         session.network_up = False
         self._lns.install(session)
+        self._lns.lives.note(session, Step.OFFLINE, event.reason)
         if not event.renegotiating:
             ending = Ending(f"No IPCP: {event.reason}", TerminateCause.LOST_SERVICE)
             self._lns.close(session, ending, now)
@@ -74,6 +79,7 @@ class LinkEvents:
     def _restarted(self, session: Session, event: ppp.LinkRestarted, now: float) -> None:
         """The client negotiates LCP anew: nothing is forwarded before it has logged in again."""
         self._lns.login.abandon(session)
+        self._lns.lives.note_restart(session)
         session.network_up = False
         session.setup_ends_at = 0.0
         session.state = SessionState.LINK

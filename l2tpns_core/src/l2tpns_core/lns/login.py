@@ -10,7 +10,9 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from l2tpns_core.l2tp.codes import CdnResult, GeneralError
+from l2tpns_core.life import Step
 from l2tpns_core.lns.accounting import MIN_INTERIM_S, identity_of
+from l2tpns_core.lns.filters import take_filter_ids
 from l2tpns_core.plugins.events import ParamPostAuth, ParamPreAuth, ParamRadiusResponse
 from l2tpns_core.ppp.config import NetworkConfig
 from l2tpns_core.ppp.events import (
@@ -86,6 +88,7 @@ class Login:
     def requested(self, session: Session, event: AuthenticationRequested, now: float) -> None:
         """The client sent its name and proof."""
         self.abandon(session)
+        self._lns.lives.note_login(session, event.protocol.name, _text(event.user))
         user, credentials = event.user, _credentials(event.credentials)
         if self._lns.plugins.listens("pre_auth"):
             param = ParamPreAuth(
@@ -101,11 +104,13 @@ class Login:
                 return
             user = _octets(param.username)
             if not param.continue_auth:
+                self._lns.lives.note(session, Step.REFUSED, "by a plugin")
                 self._refuse(session, _text(user), "Refused by a plugin", now)
                 return
             if isinstance(credentials, PapCredentials):
                 credentials = PapCredentials(param.password)
         if len(user) > MAX_USER_OCTETS:
+            self._lns.lives.note(session, Step.REFUSED, "user name is too long")
             self._refuse(session, _text(user), "User name is too long", now)
             return
         identity = identity_of(session)
@@ -159,10 +164,14 @@ class Login:
             log.warning("RADIUS reply for %s: %s", user, problem, extra=session.log_ids())
         if reply.outcome is AccessOutcome.TIMEOUT:
             self._lns.counters.radius_timeout += 1
+            self._lns.lives.note(session, Step.NO_ANSWER)
             session.link.reject(now, b"authentication is not available")
             self._lns.close(session, NO_RADIUS, now)
             return
         allowed = self._allowed(session, user, protocol, reply)
+        self._lns.lives.note(
+            session, Step.ACCEPTED if allowed else Step.REJECTED, reply.reply_message
+        )
         if session.is_going:
             return
         if not allowed:
@@ -222,6 +231,7 @@ class Login:
             session.link.reject(now, ending.reason.encode())
             self._lns.close(session, ending, now)
             return
+        self._lns.lives.note_address(session)
         self._take_routes(session)
         self._lns.tables.index_login(session)
         self._lns.counters.login_accepted += 1
@@ -243,6 +253,7 @@ class Login:
             if ending is not None:
                 self._lns.close(session, ending, now)
                 return
+        self._lns.lives.note_address(session)
         session.setup_ends_at = 0.0
         self._lns.tables.index_login(session)
         self._open_network(session, now)
@@ -271,14 +282,7 @@ class Login:
             reply.dns[0] or settings.dns[0],
             reply.dns[1] or settings.dns[1],
         )
-        for name in reply.filter_ids:
-            stem, _, direction = name.rpartition(".")
-            if direction == "in" and stem:
-                session.filter_in = stem
-            elif direction == "out" and stem:
-                session.filter_out = stem
-            else:
-                session.filter_in = session.filter_out = name
+        take_filter_ids(self._lns, session, reply.filter_ids)
 
     def _tell_plugins(self, session: Session, reply: AccessReply) -> None:
         if not self._lns.plugins.listens("radius_response"):

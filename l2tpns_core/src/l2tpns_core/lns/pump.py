@@ -12,7 +12,7 @@ from l2tpns_core.lns.links import LinkEvents
 from l2tpns_core.lns.state import TunnelEntry
 from l2tpns_core.lns.tunnels import TunnelEvents
 from l2tpns_core.ppp.link import Phase
-from l2tpns_core.session import Session
+from l2tpns_core.session import Session, SessionState
 
 if TYPE_CHECKING:
     from l2tpns_core.lns.server import Lns
@@ -71,6 +71,8 @@ class Pump:
     def _pump_session(self, session: Session, now: float) -> None:
         lns = self._lns
         try:
+            if session.state is SessionState.LINK:
+                lns.lives.watch_link(session)
             while session.link is not None:
                 event = session.link.next_event()
                 if event is None:

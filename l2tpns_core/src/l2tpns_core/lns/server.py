@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Address
 
+from l2tpns_core.access_lists.lists import AccessLists
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.plane import (
@@ -23,11 +24,14 @@ from l2tpns_core.dataplane.plane import (
 from l2tpns_core.l2tp.codes import StopResult
 from l2tpns_core.l2tp.endpoint import Endpoint
 from l2tpns_core.l2tp.tunnel import Tunnel
+from l2tpns_core.life import Step
 from l2tpns_core.lns import garden
 from l2tpns_core.lns.accounting import Accounting, identity_of
 from l2tpns_core.lns.backlog import Backlog
 from l2tpns_core.lns.cleanup import Cleanup
+from l2tpns_core.lns.filters import is_filtered_by
 from l2tpns_core.lns.limits import Limits
+from l2tpns_core.lns.lives import Lives
 from l2tpns_core.lns.login import Login
 from l2tpns_core.lns.pump import Pump
 from l2tpns_core.lns.settings import settings_from
@@ -88,8 +92,11 @@ class Lns:
         self.tables = SessionTable()
         self.sessions = self.tables.by_key
         self.counters = LnsCounters()
+        self.lives = Lives(wall)
         self.accounting = Accounting(radius, plugins, clock, wall)
         self.accounting.enabled = config.radius_accounting
+        self.access_lists = AccessLists()
+        self.access_lists.in_use = partial(is_filtered_by, self)
         self.login = Login(self)
         self.limits = Limits(self)
         self.cleanup = Cleanup(self)
@@ -185,6 +192,7 @@ class Lns:
                 raise ValueError(f"{rate} is not a rate from 0 to {MAX_RATE}, or -1")
         session.throttle_in = rate_in if rate_in >= 0 else session.throttle_in
         session.throttle_out = rate_out if rate_out >= 0 else session.throttle_out
+        self.lives.note(session, Step.THROTTLED, f"{session.throttle_in} {session.throttle_out}")
         self.session_changed(session)
 
     def snoop(self, session: Session, ip: int, port: int) -> None:
@@ -194,6 +202,15 @@ class Lns:
         if not is_address or (ip and not (isinstance(port, int) and 0 < port <= MAX_PORT)):
             raise ValueError(f"cannot send copies to address {ip} port {port}")
         session.snoop_ip, session.snoop_port = (ip, port) if ip else (0, 0)
+        self.session_changed(session)
+
+    def filter(self, session: Session, filter_in: str, filter_out: str) -> None:
+        """Have access lists decide what a session may send (in) and receive (out); "" for no
+        list. Raises ValueError for a list that is not defined."""
+        for name in (filter_in, filter_out):
+            if name and self.access_lists.get(name) is None:
+                raise ValueError(f"access-list {name!a} is not defined")
+        session.filter_in, session.filter_out = filter_in, filter_out
         self.session_changed(session)
 
     def session_changed(self, session: Session) -> None:
@@ -361,6 +378,7 @@ class Lns:
             self.end(session, ending, now)
             return
         session.state = SessionState.CLOSING
+        self.lives.note(session, Step.CLOSING, ending.reason)
         self.limits.lift(session)
         self.login.abandon(session)
         self.install(session)
@@ -390,6 +408,7 @@ class Lns:
             self.plane.send_frames(session.key, session.link.frames_to_send())
         usage = garden.counted(session, self.plane.remove(session.key))
         session.final_usage = usage
+        self.lives.end(session, usage)
         self.login.abandon(session)
         self.login.release_address(session, now)
         self.tables.remove(session)
@@ -431,6 +450,8 @@ class Lns:
                 throttle_in=session.throttle_in,
                 throttle_out=session.throttle_out,
                 snoop=_snoop_target(session),
+                filter_in=self.access_lists.get(session.filter_in),
+                filter_out=self.access_lists.get(session.filter_out),
                 hooked=self.plugins.listens("packet_rx") or self.plugins.listens("packet_tx"),
                 magic=_magic(link),
             )

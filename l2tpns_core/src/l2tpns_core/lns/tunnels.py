@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from l2tpns_core.l2tp import events as l2tp
 from l2tpns_core.l2tp.call import ProxyInfo
 from l2tpns_core.l2tp.codes import CdnResult, GeneralError
+from l2tpns_core.life import Step
 from l2tpns_core.lns import ending
 from l2tpns_core.lns.state import TunnelEntry
 from l2tpns_core.ppp.config import ProxyLcp
@@ -95,6 +96,8 @@ class TunnelEvents:
         )
         session.timer = Timer(partial(lns.session_due, session))
         lns.timers.set(session.timer, session.setup_ends_at)
+        numbers = f"{call.calling_number}>{call.called_number}"
+        lns.lives.note(session, Step.CALLED, f"{tunnel.peer[0]} {numbers}")
         lns.tables.add(session)
         entry.keys[session.key] = None
         lns.counters.session_created += 1
@@ -108,6 +111,7 @@ class TunnelEvents:
         session.tx_speed, session.rx_speed = call.tx_speed, call.rx_speed
         session.setup_ends_at = 0.0
         session.state = SessionState.LINK
+        lns.lives.note(session, Step.CONNECTED, f"{call.tx_speed} {call.rx_speed}")
         session.link = Link(lns.settings.link, lns.random)
         lns.install(session)
         session.link.open(now, proxy_from(call.proxy))

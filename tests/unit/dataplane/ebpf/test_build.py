@@ -47,7 +47,7 @@ def test_outcomes_have_the_names_of_the_source() -> None:
     "name",
     [
         *("BURST_NS", "RATE_SHIFT"),
-        *("PUNT", "ADDRESS_CONTROL", "HAS_NETWORKS", "SNOOPED", "ECHO", "THROTTLED"),
+        *("PUNT", "ADDRESS_CONTROL", "HAS_NETWORKS", "SNOOPED", "ECHO", "THROTTLED", "FILTERED"),
     ],
 )
 def test_constants_are_those_of_the_source(name: str) -> None:

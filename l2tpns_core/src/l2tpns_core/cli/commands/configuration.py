@@ -64,6 +64,7 @@ def set_directive(call: Call) -> Answer:
 
 def _running_config(call: Call) -> Answer:
     config, plugins = call.context.config, list(call.context.plugin_names())
+    access_lists = list(call.context.access_lists.lines())
 
     def data() -> dict[str, object]:
         values = {name: getattr(config, name) for name in DIRECTIVES}
@@ -73,6 +74,7 @@ def _running_config(call: Call) -> Answer:
                 for name, value in values.items()
             },
             "plugins": plugins,
+            "access_lists": access_lists,
         }
 
-    return Report(lambda: running_config(config, plugins), data)
+    return Report(lambda: running_config(config, plugins, access_lists=access_lists), data)

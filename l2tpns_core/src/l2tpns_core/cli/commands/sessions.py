@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from l2tpns_core.cli.answer import Answer, Listing, Message
+from l2tpns_core.cli.commands.live import live_sessions, live_users
 from l2tpns_core.cli.commands.session_view import HEADER, SessionView
 from l2tpns_core.cli.commands.targets import live
 from l2tpns_core.cli.context import LnsView
@@ -20,7 +21,7 @@ SESSION_ID_HELP = "Session ID, or TID/SID"
 @COMMANDS.command(
     "show session",
     "Show a list of sessions or details for a single session",
-    Argument("ID", SESSION_ID_HELP, optional=True, repeated=True),
+    Argument("ID", SESSION_ID_HELP, optional=True, repeated=True, live=live_sessions),
 )
 def show_session(call: Call) -> Answer:
     return _show_session(call)
@@ -29,7 +30,7 @@ def show_session(call: Call) -> Answer:
 @COMMANDS.command(
     "show sessions",
     "Show a list of sessions or details for a single session",
-    Argument("ID", SESSION_ID_HELP, optional=True, repeated=True),
+    Argument("ID", SESSION_ID_HELP, optional=True, repeated=True, live=live_sessions),
     hidden=True,
 )
 def show_sessions(call: Call) -> Answer:
@@ -39,7 +40,7 @@ def show_sessions(call: Call) -> Answer:
 @COMMANDS.command(
     "show users",
     "Show a list of all connected users or details of selected user",
-    Argument("user", "User name", optional=True, repeated=True),
+    Argument("user", "User name", optional=True, repeated=True, live=live_users),
 )
 def show_users(call: Call) -> Answer:
     lns = call.context.lns
@@ -47,7 +48,7 @@ def show_users(call: Call) -> Answer:
         found = [session for user in call.arguments for session in _sessions_of(lns, user)]
         return _details(lns, found, call.access)
     return Listing(
-        rows=(session for session in live(lns) if session.user),
+        rows=(session if session.user else None for session in live(lns)),
         line=lambda session: printable(session.user),
         data=lambda session: {
             "user": session.user,
@@ -60,7 +61,7 @@ def show_users(call: Call) -> Answer:
 @COMMANDS.command(
     "drop user",
     "Disconnect a user",
-    Argument("user", "User name", repeated=True, missing="Specify a user to drop"),
+    Argument("user", "User name", repeated=True, missing="Specify a user to drop", live=live_users),
     privileged=True,
 )
 def drop_user(call: Call) -> Answer:
@@ -79,7 +80,13 @@ def drop_user(call: Call) -> Answer:
 @COMMANDS.command(
     "drop session",
     "Disconnect a session",
-    Argument("ID", SESSION_ID_HELP, repeated=True, missing="Specify a session id to drop"),
+    Argument(
+        "ID",
+        SESSION_ID_HELP,
+        repeated=True,
+        missing="Specify a session id to drop",
+        live=live_sessions,
+    ),
     privileged=True,
 )
 def drop_session(call: Call) -> Answer:

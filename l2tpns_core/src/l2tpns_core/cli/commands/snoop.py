@@ -4,6 +4,7 @@ them, and nothing is logged about them."""
 from ipaddress import AddressValueError, IPv4Address
 
 from l2tpns_core.cli.answer import Answer, Message
+from l2tpns_core.cli.commands.live import live_users
 from l2tpns_core.cli.commands.targets import USER_HELP, name_of, sessions_meant
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.grammar import Argument, Call, CommandSet
@@ -19,7 +20,7 @@ MAX_PORT = 65_535
 @COMMANDS.command(
     "snoop",
     "Enable interception of a session",
-    Argument("user", USER_HELP, missing=SPECIFY),
+    Argument("user", USER_HELP, missing=SPECIFY, live=live_users),
     Argument("ip", "Where the copies go (snoop_host when left out)", optional=True),
     Argument("port", "UDP port there (snoop_port when left out)", optional=True),
     privileged=True,
@@ -37,7 +38,9 @@ def snoop(call: Call) -> Answer:
 @COMMANDS.command(
     "no snoop",
     "Disable interception of a session",
-    Argument("user", USER_HELP, repeated=True, missing="Specify a user to unsnoop"),
+    Argument(
+        "user", USER_HELP, repeated=True, missing="Specify a user to unsnoop", live=live_users
+    ),
     privileged=True,
 )
 def no_snoop(call: Call) -> Answer:

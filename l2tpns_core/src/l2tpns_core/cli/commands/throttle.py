@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from l2tpns_core.cli.answer import Answer, Listing, Message
+from l2tpns_core.cli.commands.live import live_users
 from l2tpns_core.cli.commands.targets import USER_HELP, live, name_of, sessions_meant
 from l2tpns_core.cli.context import LnsView
 from l2tpns_core.cli.errors import CommandError
@@ -48,7 +49,7 @@ def _rate_words(given: Sequence[str]) -> Iterator[Choice]:
 @COMMANDS.command(
     "throttle",
     "Enable throttling of a session (RATE, or in RATE and out RATE, in kbit/s)",
-    Argument("user", USER_HELP, missing="Specify a user to throttle"),
+    Argument("user", USER_HELP, missing="Specify a user to throttle", live=live_users),
     Argument("rate", RATE_HELP, optional=True, repeated=True, values=_rate_words),
     privileged=True,
 )
@@ -71,7 +72,9 @@ def throttle(call: Call) -> Answer:
 @COMMANDS.command(
     "no throttle",
     "Disable throttling of a session",
-    Argument("user", USER_HELP, repeated=True, missing="Specify a user to unthrottle"),
+    Argument(
+        "user", USER_HELP, repeated=True, missing="Specify a user to unthrottle", live=live_users
+    ),
     privileged=True,
 )
 def no_throttle(call: Call) -> Answer:
@@ -95,7 +98,7 @@ def no_throttle(call: Call) -> Answer:
 def show_throttle(call: Call) -> Answer:
     lns = call.context.lns
     return Listing(
-        rows=(each for each in live(lns) if each.throttle_in or each.throttle_out),
+        rows=(each if each.throttle_in or each.throttle_out else None for each in live(lns)),
         line=lambda session: _line(session, lns),
         data=lambda session: _data(session, lns),
         header=HEADER,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from l2tpns_core.cli.answer import Answer, Listing, Message
+from l2tpns_core.cli.commands.live import live_tunnels
 from l2tpns_core.cli.context import CommandContext, TunnelView
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.grammar import Argument, Call, CommandSet
@@ -26,7 +27,7 @@ DROP_REASON = "dropped by the operator"
 @COMMANDS.command(
     "show tunnels",
     "Show a list of tunnels or details for a single tunnel",
-    Argument("ID", "Tunnel ID", optional=True, repeated=True),
+    Argument("ID", "Tunnel ID", optional=True, repeated=True, live=live_tunnels),
 )
 def show_tunnels(call: Call) -> Answer:
     context = call.context
@@ -49,7 +50,9 @@ def show_tunnels(call: Call) -> Answer:
 @COMMANDS.command(
     "drop tunnel",
     "Disconnect a tunnel and all sessions on that tunnel",
-    Argument("ID", "Tunnel ID", repeated=True, missing="Specify a tunnel to drop"),
+    Argument(
+        "ID", "Tunnel ID", repeated=True, missing="Specify a tunnel to drop", live=live_tunnels
+    ),
     privileged=True,
 )
 def drop_tunnel(call: Call) -> Answer:

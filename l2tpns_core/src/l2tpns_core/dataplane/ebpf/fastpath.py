@@ -21,6 +21,7 @@ from l2tpns_core.dataplane.ebpf.attach import (
     leftovers,
     release,
 )
+from l2tpns_core.dataplane.ebpf.filters import KernelFilters
 from l2tpns_core.dataplane.ebpf.intercepts import Origin
 from l2tpns_core.dataplane.ebpf.libbpf import unpin_link
 from l2tpns_core.dataplane.ebpf.loader import Loaded, load, remove_pins
@@ -128,6 +129,7 @@ class FastPath:
             "blocks": blocks,
             "addresses": sessions,
             "networks": max(1, options.max_networks),
+            "filters": sessions,
             "intercepts": max(1, options.max_intercepts),
             "targets": max(1, options.max_intercepts),
             "sessions": (sessions + 1) * possible_cpus(),
@@ -215,6 +217,11 @@ class FastPath:
         self._settings.update(ONLY_ENTRY, settings)
 
     # Sessions
+
+    @property
+    def filters(self) -> KernelFilters:
+        """The access lists of sessions."""
+        return self._table.filters
 
     @property
     def copies_from(self) -> Origin:

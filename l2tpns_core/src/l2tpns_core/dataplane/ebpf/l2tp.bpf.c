@@ -33,6 +33,7 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "filter.bpf.h"
 #include "l2tp.bpf.h"
 
 #define AF_INET 2
@@ -690,6 +691,8 @@ int l2tp_up(struct __sk_buff *skb)
 		if (owner != slot) /* a network within another's: user space compares them all */
 			return punt(UP_SOURCE_UNSURE);
 	}
+	if (session->flags & FILTERED && is_denied_in(skb, ETH_HLEN + strip, slot))
+		return drop(UP_FILTERED);
 	if (session->flags & THROTTLED && too_fast_in(slot, total))
 		return drop(UP_THROTTLED);
 	syn = inner->protocol == IPPROTO_TCP && lac->clamp_mss &&
@@ -884,6 +887,10 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct settings 
 	__u32 size = skb->len - at, wrapping = wrapping_of(session), is_copied;
 	struct envelope out = {};
 
+	if (session->flags & FILTERED && is_denied_out(skb, at, slot, pieces->count)) {
+		add(DOWN_FILTERED, pieces->count);
+		return TC_ACT_SHOT;
+	}
 	if (session->flags & THROTTLED && too_fast_out(slot, pieces->octets, pieces->count))
 		return drop(DOWN_THROTTLED);
 	is_copied = session->flags & SNOOPED && !is_own_copy(skb, ip, at, slot);

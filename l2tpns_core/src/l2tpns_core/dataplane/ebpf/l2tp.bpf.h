@@ -18,6 +18,7 @@
 #define SNOOPED 8        /* each packet is copied: see `intercepts` */
 #define ECHO 16          /* LCP Echo-Requests are answered */
 #define THROTTLED 32     /* see `details` */
+#define FILTERED 64      /* see `filters` */
 
 /* The times of a session are CLOCK_MONOTONIC nanoseconds without these bits: 67 ms. */
 #define TIME_SHIFT 26
@@ -134,6 +135,8 @@ enum outcome {
 	PACKETS_SNOOPED,
 	SNOOP_FAILURES,
 	COPIES_TO_USER_SPACE,
+	UP_FILTERED,
+	DOWN_FILTERED,
 	OUTCOMES
 };
 

@@ -3,7 +3,7 @@
 import struct
 from typing import Final
 
-LAYOUT: Final = 5
+LAYOUT: Final = 6
 """Goes up when a map of the same size means something else: older maps are then not adopted."""
 
 SETTINGS: Final = struct.Struct("=II2sHII4xQ")
@@ -47,12 +47,20 @@ INTERCEPT: Final = struct.Struct("=4s4s2s2s")
 TARGET: Final = struct.Struct("=4s2s2x")
 """address, port"""
 
+FILTER_PAIR: Final = struct.Struct("=HH")
+"""in, out"""
+FILTER_RULE: Final = struct.Struct("=4s4s4s4s4H5B3x")
+"""source, source_mask, destination, destination_mask, source_first, source_last,
+destination_first, destination_last, protocol, form, test, set, clear"""
+FILTER_BANKS: Final = 2
+
 PUNT: Final = 1
 ADDRESS_CONTROL: Final = 2
 HAS_NETWORKS: Final = 4
 SNOOPED: Final = 8
 ECHO: Final = 16
 THROTTLED: Final = 32
+FILTERED: Final = 64
 
 BURST_NS: Final = 250_000_000
 RATE_SHIFT: Final = 10
@@ -100,6 +108,8 @@ OUTCOMES: Final = (
     "packets_snooped",
     "snoop_failures",
     "copies_to_user_space",
+    "up_drop_filtered",
+    "down_drop_filtered",
 )
 """What became of the others, in the order of enum outcome. Where the user-space plane has a counter
 for the same thing, the last words are its name."""

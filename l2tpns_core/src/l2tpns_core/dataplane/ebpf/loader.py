@@ -47,6 +47,10 @@ MAPS: Final = (
     "ways",
     "traffic",
     "statistics",
+    "filter_lists",
+    "filter_rules",
+    "filter_hits",
+    "filters",
 )
 VERIFIER_LOG_BYTES: Final = 1 << 20
 MAP_PREFIX: Final = "map-"

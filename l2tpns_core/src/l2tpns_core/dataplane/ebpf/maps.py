@@ -157,16 +157,22 @@ class ArrayMemory(Map):
 class PerCpuSums(Map):
     """A small per-CPU array of 64-bit numbers, or of arrays of them."""
 
-    def sums(self) -> list[int]:
-        """Each of the numbers, summed over the CPUs."""
+    def sums(self, indexes: Iterable[int] | None = None) -> list[int]:
+        """Each of the numbers, or of some elements, summed over the CPUs."""
         width = self.value_size // 8
         values = (ctypes.c_uint64 * (width * possible_cpus()))()
         found = []
-        for index in range(self.max_entries):
+        for index in indexes if indexes is not None else range(self.max_entries):
             key = index.to_bytes(4, sys.byteorder)
             check(library().bpf_map_lookup_elem(self.fd, key, values), f"map {self.name}")
             found += [sum(values[number::width]) for number in range(width)]
         return found
+
+    def clear(self, indexes: Iterable[int]) -> None:
+        """Set some of them to 0."""
+        zeros = bytes(self.value_size * possible_cpus())
+        for index in indexes:
+            self.update(index.to_bytes(4, sys.byteorder), zeros)
 
 
 def _batch_options() -> BatchOptions:

@@ -256,6 +256,8 @@ def _sum_of(outcomes: dict[str, int], prefix: str) -> int:
 NAMED_OTHERWISE: Final = {
     "up_drop_throttled": "throttle_drops",
     "down_drop_throttled": "throttle_drops",
+    "up_drop_filtered": "filter_drops_in",
+    "down_drop_filtered": "filter_drops_out",
     "up_drop_failed": "tun_write_failures",
     "down_drop_failed": "socket_send_failures",
 }

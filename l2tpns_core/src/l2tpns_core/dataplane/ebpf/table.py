@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from l2tpns_core.dataplane.ebpf import layout
 from l2tpns_core.dataplane.ebpf.claims import Claims
 from l2tpns_core.dataplane.ebpf.errors import FastPathError
+from l2tpns_core.dataplane.ebpf.filters import KernelFilters
 from l2tpns_core.dataplane.ebpf.hosts import HostChanges, HostTable
 from l2tpns_core.dataplane.ebpf.intercepts import Intercepts, Origin
 from l2tpns_core.dataplane.ebpf.lacs import LacTable
@@ -54,6 +55,7 @@ class SessionTable:
         self._ids = ArrayMemory(maps["slots"], "slots", "H")
         self._host_table = HostTable(maps)
         self._intercepts = Intercepts(maps)
+        self.filters = KernelFilters(maps)
         self.copies_from: Origin = lambda target: None
         """Where the copies of intercepted sessions come from; user space copies while that is
         not known."""
@@ -66,6 +68,7 @@ class SessionTable:
             self._ids,
             *self._host_table.maps,
             *self._intercepts.maps,
+            *self.filters.maps,
             self._networks,
             self._sessions,
             self._lacs.memory,
@@ -98,7 +101,8 @@ class SessionTable:
                     before = self._address_at(slot)
                 known = self._replace_networks(slot, route.networks)
                 copied = self._intercepts.replace(slot, route.snoop, self.copies_from)
-                usual = known and copied and not is_unusual(route)
+                filtered = self.filters.replace(slot, route.filter_in, route.filter_out)
+                usual = known and copied and filtered and not is_unusual(route)
                 self._write(slot, route, hop, punt=not usual)
                 self._ids.words[route.key & ID_MASK] = slot
                 hosts.move(slot, before, route.ip)
@@ -116,6 +120,7 @@ class SessionTable:
                 self._ids.words[key & ID_MASK] = 0
             self._replace_networks(slot, ())
             self._intercepts.replace(slot, None, self.copies_from)
+            self.filters.replace(slot, None, None)
             hosts.move(slot, self._address_at(slot), 0)
         hosts.apply(self._host_table)
         self._free.extend(slots.values())
@@ -173,6 +178,7 @@ class SessionTable:
         for address, slot in self._host_table.adopt(used):
             self._hosts.add(address, slot)
         self._intercepts.adopt(used)
+        self.filters.adopt(used)
         for raw in self._networks.keys():  # noqa: SIM118 - it is no dict
             value = self._networks.lookup(raw)
             length, address = layout.NETWORK.unpack(raw)
@@ -184,6 +190,7 @@ class SessionTable:
 
     def close(self) -> None:
         self._host_table.close()
+        self.filters.close()
         for memory in (
             *(self._ids, self._sessions, self._totals, self._lacs.memory, self._details),
         ):
@@ -214,6 +221,8 @@ class SessionTable:
         flags |= layout.HAS_NETWORKS if route.networks else 0
         flags |= layout.SNOOPED if route.snoop else 0
         flags |= layout.ECHO if route.magic else 0
+        filtered = route.filter_in is not None or route.filter_out is not None
+        flags |= layout.FILTERED if filtered else 0
         flags |= layout.THROTTLED if route.throttle_in or route.throttle_out else 0
         self._set_tunnel(slot, 0)
         self._lacs.release(self._lac_at(slot))

@@ -179,6 +179,7 @@ class Daemon(Candidate):
             "dataplane": self.name,
             "bpf_directory": "",
             "cli_socket": self._directory / "cli.sock",
+            "cli_port": 0,
             "state_dir": self._directory,
         }
         config.write_text(_config(directives, self._plugins))
