@@ -42,10 +42,15 @@ class PlaneHost:
         self._reason = ""
         self._device_name = ""
         self._direct: DirectWay | None = None
+        self._paths: LacPaths | None = None
+        self.left_device = ""
+        """The TUN device of a former process, when its forwarding is taken over."""
+        self.keeps_forwarding = False
+        """Whether the kernel goes on forwarding when the stack closes."""
 
-    def clear(self) -> None:
-        """Remove what a killed daemon left: programs, maps, the TUN device. Before a device of the
-        same name is opened."""
+    def clear(self, *, adopt: bool = False) -> None:
+        """Remove what a former daemon left: programs, maps, the TUN device. Before a device of the
+        same name is opened. With `adopt` it stays as far as it can be used."""
         config = self._config
         base = Path(config.bpf_directory)
         if not config.bpf_directory or (config.dataplane == "user" and not Keep.exists(base)):
@@ -55,6 +60,10 @@ class PlaneHost:
             self._stack.callback(keep.close)
             if not keep.is_empty:
                 name = keep.tun_device()
+                fits = config.tundevicename in ("", name) and config.dataplane != "user"
+                if adopt and name and fits:
+                    self.left_device = name
+                    return
                 keep.discard()
                 remove_strays()
                 remove_device(name)
@@ -90,7 +99,8 @@ class PlaneHost:
             return user
         plane = self.plane = EbpfPlane(user, fast)
         names = [name for name in SEPARATORS.split(self._config.lac_interfaces) if name]
-        self._follow(loop, LacPaths(plane, netlink.way_to, names).run(), "ways to LACs")
+        self._paths = LacPaths(plane, netlink.way_to, names)
+        self._follow(loop, self._paths.run(), "ways to LACs")
         if self._config.bpf_direct:
             self._direct = DirectWay(
                 fast,
@@ -104,6 +114,12 @@ class PlaneHost:
         if self._keep is None:
             log.warning("forwarding ends when the daemon is killed: %s", self._why_no_keep)
         return plane
+
+    async def settle(self) -> None:
+        """Attach to what leads to LACs, and detach what a former process attached beyond that."""
+        if self._paths is not None and isinstance(self.plane, EbpfPlane) and self.left_device:
+            await self._paths.look()
+            self.plane.fast.remove_leftovers()
 
     def _follow(
         self, loop: asyncio.AbstractEventLoop, work: Coroutine[None, None, None], name: str
@@ -137,14 +153,14 @@ class PlaneHost:
                 pins=None if keep is None else keep.pins,
             )
         )
-        self._stack.callback(fast.close)
+        self._stack.callback(lambda: fast.close(keep=self.keeps_forwarding))
         fast.attach_tun(tun_index)
         if keep is not None:
             try:
                 device.set_persistent(True)
             except OSError as error:
                 raise FastPathError(f"{device.name} cannot be made persistent: {error}") from None
-            self._stack.callback(device.set_persistent, False)
+            self._stack.callback(lambda: device.set_persistent(self.keeps_forwarding))
         return fast
 
     def _kernel_report(self) -> KernelReport | None:

@@ -46,6 +46,7 @@ class Accounting:
         "_radius",
         "_waiting",
         "_wall",
+        "before_start",
         "counters",
         "enabled",
     )
@@ -64,6 +65,8 @@ class Accounting:
         self._waiting: deque[tuple[Session, AccountingRecord]] = deque()
         self._is_asking = False
         self.enabled = False
+        self.before_start: Callable[[], None] = lambda: None
+        """Called when a Start is about to go out: from then on there must be a Stop."""
         self.counters = AccountingCounters()
 
     def start(self, session: Session) -> None:
@@ -73,6 +76,7 @@ class Accounting:
         session.accounting_started = True
         session.start_sent_at = self._clock()
         self.counters.starts += 1
+        self.before_start()
         self._send(session, AccountingStatus.START, None)
 
     def interim(self, session: Session, usage: SessionCounters) -> None:
@@ -80,13 +84,14 @@ class Accounting:
             self.counters.interims += 1
             self._send(session, AccountingStatus.INTERIM, usage)
 
-    def stop(self, session: Session, usage: SessionCounters) -> None:
-        """Send the Stop if there was a Start. The second call does nothing."""
+    def stop(self, session: Session, usage: SessionCounters, ended_at: float | None = None) -> None:
+        """Send the Stop if there was a Start. The second call does nothing. `ended_at` is when that
+        was, if it was not now."""
         if not session.accounting_started:
             return
         session.accounting_started = False
         self.counters.stops += 1
-        self._send(session, AccountingStatus.STOP, usage)
+        self._send(session, AccountingStatus.STOP, usage, ended_at)
 
     def announce(self, *, on: bool) -> None:
         """Accounting-On when the LNS comes up, Accounting-Off before it goes (section 5.1)."""
@@ -104,14 +109,20 @@ class Accounting:
         )
 
     def _send(
-        self, session: Session, status: AccountingStatus, usage: SessionCounters | None
+        self,
+        session: Session,
+        status: AccountingStatus,
+        usage: SessionCounters | None,
+        at: float | None = None,
     ) -> None:
-        record = AccountingRecord(status, self._wall(), identity_of(session))
+        now = self._clock()
+        at = now if at is None else at
+        record = AccountingRecord(status, self._wall() - now + at, identity_of(session))
         if usage is not None:
             record.usage = Usage(
                 usage.octets_in, usage.octets_out, usage.packets_in, usage.packets_out
             )
-            record.session_time = round(self._clock() - session.start_sent_at)
+            record.session_time = round(at - session.start_sent_at)
         if status is AccountingStatus.STOP and session.ending is not None:
             record.terminate_cause = int(session.ending.cause)
             record.reason = session.ending.reason
