@@ -1,19 +1,26 @@
 """A daemon that is stopped or killed with save_state: the next one goes on with its sessions."""
 
 import asyncio
+import itertools
+import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from integration.daemon.stage import Stage, ping, soon, until
-from l2tpns_core.lab import TunnelOptions
+from l2tpns_core.lab import Client
+from support.site import HOST_ADDRESS
 
 pytestmark = [pytest.mark.daemon, pytest.mark.netns]
 
 BASE = Path("/sys/fs/bpf/l2tpns")
+SESSIONS = int(os.environ.get("L2TPNS_TEST_RESTART_SESSIONS", "200"))
+AT_ONCE = 50
+BETWEEN_PINGS_S = 0.002
+SOME_TRAFFIC_S = 0.5
+SILENCE_S = 0.3
 
 
 @pytest.fixture(params=["user", "ebpf"])
@@ -22,6 +29,7 @@ def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
         tmp_path,
         dataplane=request.param,
         bpf_directory=BASE if request.param == "ebpf" else "",
+        pool="10.64.0.0/20\n",
         save_state="yes",
     ) as stage:
         yield stage
@@ -38,7 +46,51 @@ async def start(stage: Stage, **directives: object) -> None:
     await asyncio.to_thread(stage.site._wait_until_ready)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+class Traffic:
+    """Echo requests to the host behind the LNS from all of some clients in turn."""
+
+    def __init__(self, clients: list[Client]) -> None:
+        self._clients = clients
+        self._known = sum(client.echo_replies for client in clients)
+        self._task = asyncio.create_task(self._run())
+        self.sent = 0
+
+    @property
+    def answered(self) -> int:
+        return sum(client.echo_replies for client in self._clients) - self._known
+
+    async def _run(self) -> None:
+        for client in itertools.cycle(self._clients):
+            client.ping(HOST_ADDRESS)
+            self.sent += 1
+            await asyncio.sleep(BETWEEN_PINGS_S)
+
+    async def end(self) -> int:
+        """Packets that were lost, each way counted as one."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        known = -1
+        while self.answered > known:  # the last ones are on their way
+            known = self.answered
+            await asyncio.sleep(SILENCE_S)
+        return self.sent - self.answered
+
+
+async def log_all_in(stage: Stage, count: int) -> list[Client]:
+    clients: list[Client] = []
+    for first in range(0, count, AT_ONCE):
+        some = [stage.call(f"user{number}") for number in range(first, min(first + AT_ONCE, count))]
+        for client in some:
+            await soon(client.up)
+        clients += some
+    await until(lambda: len(stage.site.radius.records("Start")) >= count, "a Start is missing")
+    return clients
+
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+
+
+@BOTH
 def test_a_subscriber_goes_on_with_the_next_daemon(stage: Stage, number: signal.Signals) -> None:
     async def restarted(stage: Stage) -> None:
         client = await stage.log_in("user1")
@@ -46,13 +98,40 @@ def test_a_subscriber_goes_on_with_the_next_daemon(stage: Stage, number: signal.
         before = stage.session_of("user1")
         await stop(stage, number)
         await start(stage)
-        print(stage.site.log())
         await ping(client)
-        print(before, stage.session_of("user1"))
-        other = await stage.log_in("user2")
-        await ping(other)
+        after = stage.session_of("user1")
+        changing = {"opened_s", "idle_s"} | {name for name in before if "loaded" in name}
+        for name in before.keys() - changing:
+            assert before[name] == after[name], name
+        await stage.log_in("user2")
         client.hangup()
         await soon(client.down)
         await stage.stop_of("user1", "User-Request")
+
+    stage.play(restarted)
+
+
+@BOTH
+@pytest.mark.parametrize("stage", ["ebpf"], indirect=True)
+def test_nothing_is_lost_in_the_kernel(stage: Stage, number: signal.Signals) -> None:
+    async def restarted(stage: Stage) -> None:
+        clients = await log_all_in(stage, SESSIONS)
+        await until(lambda: stage.ask("show dataplane")["kernel"]["interfaces"], "not attached")
+        traffic = Traffic(clients)
+        await asyncio.sleep(SOME_TRAFFIC_S)
+        await stop(stage, number)
+        await asyncio.sleep(SOME_TRAFFIC_S)
+        await start(stage)
+        await asyncio.sleep(SOME_TRAFFIC_S)
+        lost = await traffic.end()
+        print(f"{traffic.sent} sent, {lost} lost")
+        assert lost == 0
+        assert len(stage.ask("show session")) == SESSIONS
+        rows = stage.ask("show session")
+        assert sum(row["uploaded_packets"] for row in rows) == traffic.sent
+        assert sum(row["downloaded_packets"] for row in rows) == traffic.sent
+        assert len(stage.site.radius.records("Start")) == SESSIONS
+        assert not stage.site.radius.records("Stop")
+        assert all(client.is_up for client in clients)
 
     stage.play(restarted)

@@ -25,7 +25,7 @@ Check = Callable[[Any], Any]
 
 def encode(value: Any) -> Any:
     """What json.dumps() takes, of a value whose type is known to decode()."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind is bytes:
         return value.decode("latin-1")
     if kind is tuple:
@@ -44,7 +44,8 @@ def encode(value: Any) -> Any:
 
 def decode(kind: type[T], raw: object) -> T:
     """The dataclass that encode() was given. Raises StateError."""
-    found: T = _check_of(kind)(raw)
+    key: Any = kind
+    found: T = _check_of(key)(raw)
     return found
 
 
@@ -70,7 +71,7 @@ def _refuse_constant(name: str) -> object:
 
 
 @cache
-def _plan_of(kind: type) -> tuple[tuple[str, object], ...] | None:
+def _plan_of(kind: Any) -> tuple[tuple[str, object], ...] | None:
     """The fields of a dataclass with their defaults."""
     if not is_dataclass(kind):
         return None

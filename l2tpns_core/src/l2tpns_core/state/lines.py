@@ -1,5 +1,5 @@
-"""The lines that saved state is made of: a checksum and JSON, so that whatever is damaged shows, and
-what comes after it can still be read.
+"""The lines that saved state is made of: a checksum and JSON, so that whatever is damaged shows,
+and what comes after it can still be read.
 
     1c291ca3 ["w",1795439001.5,17]
 """
