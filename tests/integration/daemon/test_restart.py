@@ -4,13 +4,15 @@ import asyncio
 import itertools
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from integration.daemon.stage import Stage, ping, soon, until
-from l2tpns_core.lab import Client
+from l2tpns_core.lab import Client, TunnelOptions
+from l2tpns_core.state.lines import encode_line
 from support.site import HOST_ADDRESS
 
 pytestmark = [pytest.mark.daemon, pytest.mark.netns]
@@ -18,6 +20,8 @@ pytestmark = [pytest.mark.daemon, pytest.mark.netns]
 BASE = Path("/sys/fs/bpf/l2tpns")
 SESSIONS = int(os.environ.get("L2TPNS_TEST_RESTART_SESSIONS", "200"))
 AT_ONCE = 50
+SOME_LOGINS = 100
+RELOADS = 10
 BETWEEN_PINGS_S = 0.002
 SOME_TRAFFIC_S = 0.5
 SILENCE_S = 0.3
@@ -135,3 +139,120 @@ def test_nothing_is_lost_in_the_kernel(stage: Stage, number: signal.Signals) -> 
         assert all(client.is_up for client in clients)
 
     stage.play(restarted)
+
+
+@pytest.mark.parametrize("enough", [1, 30, 70])
+def test_a_kill_in_the_middle_of_logins_leaves_no_account_open(stage: Stage, enough: int) -> None:
+    """Who was up stays up, who was not is told or gives up, and every Start gets its Stop."""
+
+    async def killed(stage: Stage) -> None:
+        calls = [stage.call(f"user{number}") for number in range(SOME_LOGINS)]
+        await until(lambda: sum(client.is_up for client in calls) >= enough, "nobody logs in")
+        await stop(stage, signal.SIGKILL)
+        up = [client for client in calls if client.is_up]
+        known = {record["User-Name"] for record in stage.site.radius.records("Start")}
+        assert len(known) >= enough
+        await start(stage)
+        rows = {row["user"] for row in stage.ask("show session")}
+        stopped = {record["User-Name"] for record in stage.site.radius.records("Stop")}
+        assert known <= rows | stopped
+        for client in up:
+            if client.is_up:
+                await ping(client)
+
+    stage.play(killed)
+
+
+async def setting(stage: Stage, *commands: str) -> None:
+    for command in commands:
+        await stage.command(command)
+
+
+@BOTH
+def test_what_an_operator_has_set_on_a_session_stays(stage: Stage, number: signal.Signals) -> None:
+    async def restarted(stage: Stage) -> None:
+        await stage.log_in("user1")
+        await setting(stage, "throttle user1 512", "snoop user1 198.51.100.2 4242")
+        before = stage.session_of("user1")
+        assert (before["throttle_in_kbps"], before["snoop_ip"]) == (512, HOST_ADDRESS)
+        await stop(stage, number)
+        await start(stage)
+        after = stage.session_of("user1")
+        for name in ("throttle_in_kbps", "throttle_out_kbps", "snoop_ip", "snoop_port"):
+            assert before[name] == after[name]
+
+    stage.play(restarted)
+
+
+@BOTH
+@pytest.mark.parametrize("fault", ["damaged", "foreign", "old", "off"])
+def test_state_that_cannot_be_used_is_refused_and_its_sessions_are_closed(
+    stage: Stage, number: signal.Signals, fault: str
+) -> None:
+    async def restarted(stage: Stage) -> None:
+        client = await stage.log_in("user1")
+        await ping(client)
+        await stop(stage, number)
+        files = list(stage.site.directory.glob("sessions-*"))
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+        spoil(stage.site.directory, fault)
+        await start(stage, save_state="no" if fault == "off" else "yes")
+        assert "sessions of the last run are not taken over" in stage.site.log()
+        assert stage.ask("show session") == []
+        assert bool(list(stage.site.directory.glob("*.refused"))) == (fault != "off")
+        record = await stage.stop_of("user1", "NAS-Reboot")
+        assert record["Acct-Input-Packets"] == 1
+        stage.tunnel.vanish()
+        client = await log_in_anew(stage, "user2")
+        await ping(client)
+
+    stage.play(restarted)
+
+
+def spoil(directory: Path, fault: str) -> None:
+    (journal,) = directory.glob("sessions-*.journal")
+    (snapshot,) = directory.glob("sessions-*.snapshot")
+    if fault == "damaged":
+        lines = journal.read_bytes().splitlines(keepends=True)
+        lines[1:1] = [b"damage\n"]
+        journal.write_bytes(b"".join(lines))
+    elif fault == "foreign":
+        snapshot.write_text("something else\n")
+    elif fault == "old":
+        with journal.open("ab") as file:
+            file.write(encode_line(["w", {"time": time.time() - 3600, "unique": 1}]))
+
+
+async def log_in_anew(stage: Stage, user: str) -> Client:
+    """Over a new tunnel."""
+    stage.tunnel = await stage.lac.open_tunnel(TunnelOptions())
+    return await stage.log_in(user)
+
+
+def test_a_reload_under_load_loses_nothing(stage: Stage) -> None:
+    async def reloaded(stage: Stage) -> None:
+        clients = await log_all_in(stage, SOME_LOGINS)
+        traffic = Traffic(clients)
+        for number in range(RELOADS):
+            stage.site.write_config(throttle_speed=number + 1, icmp_rate=number + 1)
+            await stage.reload()
+        lost = await traffic.end()
+        assert traffic.sent > SOME_LOGINS
+        assert lost == 0
+        assert len(stage.ask("show session")) == SOME_LOGINS
+        assert not stage.site.radius.records("Stop")
+
+    stage.play(reloaded)
+
+
+def test_sigquit_disconnects_everybody_whatever_save_state_says(stage: Stage) -> None:
+    async def quit_and_started(stage: Stage) -> None:
+        client = await stage.log_in("user1")
+        await stop(stage, signal.SIGQUIT)
+        await soon(client.down)
+        await stage.stop_of("user1", "Admin-Reboot")
+        assert not list(stage.site.directory.glob("sessions-0*"))
+        await start(stage)
+        assert stage.ask("show session") == []
+
+    stage.play(quit_and_started)

@@ -172,17 +172,17 @@ class Channel:
         count = len(self._queue) if latest is None else min(latest, len(self._queue))
         return SavedChannel(
             self._acknowledged,
+            self.next_ns,
             self.next_nr,
             tuple(SavedMessage(*self._queue[index]) for index in range(-count, 0)),
         )
 
     def restore(self, saved: SavedChannel) -> None:
-        """Go on in a new channel where another was. Any message of the queue may have been sent
-        already: all are sent again, and the peer drops what it has."""
+        """Go on in a new channel where another was: what is not acknowledged is sent again."""
         self._acknowledged, self.next_nr = saved.acknowledged, saved.next_nr
         for message in saved.messages:
             self.send(message.session_id, message.body, message.is_answer)
-        self._sent = len(self._queue)
+        self._sent = min(saved.next_ns - saved.acknowledged & MASK, len(self._queue))
 
     def receive(self, header: ControlHeader, body: bytes, now: float) -> list[tuple[int, bytes]]:
         """Take a message or ZLB; return what is in order now, as (session id, body)."""

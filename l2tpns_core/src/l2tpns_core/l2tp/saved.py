@@ -24,11 +24,13 @@ class SavedChannel:
 
     acknowledged: int
     """The number of the first message in the queue, or else of the next one."""
+    next_ns: int
+    """The number of the first message that was never sent, or else of the next one."""
     next_nr: int
     messages: tuple[SavedMessage, ...] = ()
 
     def __post_init__(self) -> None:
-        check_numbers(self.acknowledged, self.next_nr)
+        check_numbers(self.acknowledged, self.next_ns, self.next_nr)
         check_numbers(*(message.session_id for message in self.messages))
 
 

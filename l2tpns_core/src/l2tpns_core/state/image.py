@@ -54,6 +54,7 @@ class Channel:
     """A control connection that records are applied to."""
 
     acknowledged: int
+    next_ns: int
     next_nr: int
     messages: list[SavedMessage] = field(default_factory=list)
 
@@ -61,11 +62,12 @@ class Channel:
         """Take what the peer acknowledged out of the queue, and put new messages behind it."""
         count = change.acknowledged - self.acknowledged & MAX_NUMBER
         del self.messages[:count]
-        self.acknowledged, self.next_nr = change.acknowledged, change.next_nr
+        self.acknowledged, self.next_ns = change.acknowledged, change.next_ns
+        self.next_nr = change.next_nr
         self.messages += change.messages
 
     def saved(self) -> SavedChannel:
-        return SavedChannel(self.acknowledged, self.next_nr, tuple(self.messages))
+        return SavedChannel(self.acknowledged, self.next_ns, self.next_nr, tuple(self.messages))
 
 
 class Image:
@@ -97,22 +99,18 @@ class Image:
     def _tunnel(self, raw: object) -> None:
         tunnel = decode(SavedTunnel, raw)
         self.tunnels[tunnel.local_id] = tunnel
-        self.channels[tunnel.local_id] = Channel(0, 0)
+        self.channels[tunnel.local_id] = Channel(0, 0, 0)
 
     def _channel(self, raw: object) -> None:
-        if not isinstance(raw, list) or len(raw) != 4:
+        if not isinstance(raw, list) or len(raw) != 5:
             raise StateError("what should be a control connection is none")
         number = decode(_Key, {"key": raw[0]}).key
-        messages = decode(_Messages, {"messages": raw[3]}).messages
-        change = decode(_Numbers, {"acknowledged": raw[1], "next_nr": raw[2]})
+        messages = decode(_Messages, {"messages": raw[4]}).messages
+        numbers = decode(_Numbers, {"numbers": raw[1:4]}).numbers
         channel = self.channels.get(number)
         if channel is not None:
-            saved = SavedChannel(
-                change.acknowledged,
-                change.next_nr,
-                tuple(SavedMessage(*message) for message in messages),
-            )
-            channel.follow(saved)
+            queue = tuple(SavedMessage(*message) for message in messages)
+            channel.follow(SavedChannel(*numbers, queue))
 
     def _tunnel_gone(self, raw: object) -> None:
         number = decode(_Key, {"key": raw}).key
@@ -160,11 +158,10 @@ class _Messages:
 
 @dataclass(slots=True, frozen=True)
 class _Numbers:
-    acknowledged: int
-    next_nr: int
+    numbers: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        SavedChannel(self.acknowledged, self.next_nr)
+        SavedChannel(*self.numbers)
 
 
 def _session_counters(numbers: tuple[float, ...]) -> SessionCounters:

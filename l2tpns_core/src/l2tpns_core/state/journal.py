@@ -65,8 +65,8 @@ class Journal:
         self._snapshot_size = 0
         self._sessions: dict[int, Session | None] = {}
         self._tunnels: dict[int, TunnelEntry] = {}
-        self._known: dict[int, tuple[int, int, int]] = {}
-        """Of tunnels that are in the present journal: acknowledged, next Nr, messages queued."""
+        self._known: dict[int, tuple[int, int, int, int]] = {}
+        """Of tunnels in the present journal: acknowledged, next Ns and Nr, messages queued."""
         self._counted: dict[int, tuple[int, int]] = {}
         self._round: Iterator[int] = iter(())
         self._sync: asyncio.Future[None] | None = None
@@ -166,8 +166,8 @@ class Journal:
             yield ["t", encode(saved)]
             part = channel.export()
         else:
-            part = channel.export(channel.queued - known[2])
-        position = (part.acknowledged, part.next_nr, channel.queued)
+            part = channel.export(channel.queued - known[-1])
+        position = (part.acknowledged, part.next_ns, part.next_nr, channel.queued)
         if position != known:
             self._known[number] = position
             yield ["m", channel_record(number, part)]
@@ -297,7 +297,7 @@ def session_record(session: Session, now: float, wall: float) -> object:
 
 def channel_record(number: int, part: SavedChannel) -> object:
     messages = [[sid, encode(body), answer] for sid, body, answer in map(_fields, part.messages)]
-    return [number, part.acknowledged, part.next_nr, messages]
+    return [number, part.acknowledged, part.next_ns, part.next_nr, messages]
 
 
 def counters_record(key: int, total: SessionCounters, own: SessionCounters, ahead: float) -> object:
