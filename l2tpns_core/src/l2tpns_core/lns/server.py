@@ -204,6 +204,7 @@ class Lns:
         ended there is nothing to follow: it is told when there is."""
         if session.link is not None and session.state is not SessionState.ENDED:
             self.install(session)
+            self.keeper.commit()
 
     def ask_radius(
         self, session: Session, user: str, password: str, done: Callable[[AccessReply], None]
