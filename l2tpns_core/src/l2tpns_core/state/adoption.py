@@ -70,7 +70,7 @@ class Adoption:
         for saved in image.sessions.values():
             self._take_session(saved, now)
         lns.tables.ids.reserve({session.session_id for session in lns.sessions.values()})
-        for address in image.addresses:
+        for address in image.addresses.values():
             lns.pool.remember(address.ip, address.user, now - (lns.wall() - address.freed_time))
 
     async def install(self, plane: ResumingPlane) -> None:

@@ -78,7 +78,8 @@ class Image:
         self.channels: dict[int, Channel] = {}
         self.sessions: dict[int, SavedSession] = {}
         self.counted: dict[int, Counted] = {}
-        self.addresses: list[SavedAddress] = []
+        self.addresses: dict[int, SavedAddress] = {}
+        """Those of the pool that are kept for the users who had them."""
         self.unique = 0
         """The highest number that a session was given."""
         self.time = 0.0
@@ -122,12 +123,15 @@ class Image:
         if session.key not in self.sessions:
             self.counted.pop(session.key, None)
         self.sessions[session.key] = session
+        self.addresses.pop(session.ip, None)
         self.unique = max(self.unique, session.unique)
 
     def _session_gone(self, raw: object) -> None:
         key = decode(_Key, {"key": raw}).key
-        self.sessions.pop(key, None)
+        session = self.sessions.pop(key, None)
         self.counted.pop(key, None)
+        if session is not None and session.keeps_address:
+            self.addresses[session.ip] = SavedAddress(session.ip, session.user, self.time)
 
     def _counters(self, raw: object) -> None:
         if not isinstance(raw, list) or not raw:
@@ -139,7 +143,8 @@ class Image:
         )
 
     def _address(self, raw: object) -> None:
-        self.addresses.append(decode(SavedAddress, raw))
+        address = decode(SavedAddress, raw)
+        self.addresses[address.ip] = address
 
     def _tick(self, raw: object) -> None:
         tick = decode(_Tick, raw)

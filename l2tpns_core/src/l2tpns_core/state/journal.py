@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final, Protocol
 
 from l2tpns_core.dataplane.plane import SessionCounters
@@ -174,13 +175,10 @@ class Journal:
 
     def _counter_records(self, wanted: int) -> Iterator[object]:
         """The counters of the next sessions in turn that have changed."""
-        keys = []
-        for _ in range(wanted):
-            key = next(self._round, None)
-            if key is None:
-                self._round = iter(list(self._lns.sessions))
-                break
-            keys.append(key)
+        keys = list(islice(self._round, wanted))
+        if not keys:
+            self._round = iter(list(self._lns.sessions))
+            keys = list(islice(self._round, wanted))
         return self._counters_of(keys)
 
     def _counters_of(self, keys: Iterable[int]) -> Iterator[object]:

@@ -84,6 +84,12 @@ class SavedSession:
         return session_key(self.tunnel_id, self.session_id)
 
     @property
+    def keeps_address(self) -> bool:
+        """Whether its user gets the address again, for as long as nobody else needs it."""
+        from_pool = self.address_source == AddressSource.POOL.value
+        return from_pool and bool(self.ip and self.user) and not self.walled_garden
+
+    @property
     def call(self) -> SavedCall:
         return SavedCall(self.session_id, self.peer_session_id, self.sequencing_required)
 
