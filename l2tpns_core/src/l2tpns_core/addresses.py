@@ -93,6 +93,10 @@ class AddressPool:
         self._freed[ip] = _Freed(user, freed_at)
         return True
 
+    def kept(self) -> list[tuple[int, str, float]]:
+        """The addresses that are kept for users: address, user, since when it is free."""
+        return [(ip, freed.user, freed.freed_at) for ip, freed in self._freed.items() if freed.user]
+
     def release(self, ip: int, key: int, now: float, *, sticky: bool = True) -> bool:
         """Give back an address; False when session `key` does not hold it.
 

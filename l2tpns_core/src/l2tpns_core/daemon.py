@@ -338,7 +338,7 @@ class Daemon:
                 log.error(
                     "%d datagrams found the receive buffer full, see udp_receive_buffer", lost
                 )
-            self._restart.tick()
+            await self._restart.tick()
             if self.plugins.listens("timer"):
                 self.plugins.timer(ParamTimer(time_now=int(time.time())))
 

@@ -3,6 +3,7 @@ start, what changes is written down, and a stop may leave everything to the next
 
 import asyncio
 import contextlib
+import gc
 import logging
 from pathlib import Path
 
@@ -85,6 +86,7 @@ class Restart:
             lns.accounting.before_start = self._journal.commit
         if self._adoption is not None:
             await self._adoption.install(plane)
+            gc.freeze()  # it stays for long: a search for garbage in it would stall the loop
         self._loaded = self._adoption = None
 
     async def begin(self) -> None:
@@ -92,10 +94,10 @@ class Restart:
         if self._journal is not None:
             await self._journal.begin()
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         """Once a second."""
         if self._journal is not None:
-            self._journal.tick()
+            await self._journal.tick()
 
     async def hand_over(self) -> bool:
         """Write down the last of it for the next process; False when that is not possible."""

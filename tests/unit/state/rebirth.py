@@ -64,11 +64,7 @@ class Life:
 
     def second(self) -> None:
         """The daemon's tick."""
-
-        async def tick() -> None:
-            self.journal.tick()
-
-        run(tick())
+        run(self.journal.tick())
 
     def kill(self) -> None:
         run(self.journal.close())

@@ -57,7 +57,7 @@ def to_json(value: object) -> bytes:
 def from_json(line: bytes) -> object:
     """Raises StateError."""
     try:
-        return json.loads(line, parse_constant=_refuse_constant)
+        return _load(line.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise StateError(f"no JSON: {error}") from None
 
@@ -68,6 +68,9 @@ _PLAIN: Final = frozenset((int, str, bool, float))
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is no number")
+
+
+_load: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 @cache
@@ -97,22 +100,18 @@ def _check_of(kind: Any) -> Check:
 
 def _dataclass(kind: Any) -> Check:
     hints = get_type_hints(kind)
-    known = [
-        (field.name, _check_of(hints[field.name]), field.default is MISSING)
-        for field in fields(kind)
-    ]
+    checks = {field.name: _check_of(hints[field.name]) for field in fields(kind)}
+    needed = frozenset(field.name for field in fields(kind) if field.default is MISSING)
 
     def check(raw: object) -> object:
         if not isinstance(raw, dict):
             raise StateError(f"{kind.__name__} is no object")
-        values = {}
-        for name, check_field, is_needed in known:
-            if name in raw:
-                values[name] = check_field(raw[name])
-            elif is_needed:
-                raise StateError(f"{kind.__name__} without {name}")
+        if not needed <= raw.keys():
+            raise StateError(f"{kind.__name__} is incomplete")
         try:
-            return kind(**values)
+            return kind(**{name: checks[name](value) for name, value in raw.items()})
+        except KeyError as error:
+            raise StateError(f"{kind.__name__} has no {error}") from None
         except ValueError as error:
             raise StateError(f"{kind.__name__}: {error}") from None
 

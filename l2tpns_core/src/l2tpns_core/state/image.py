@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.l2tp.saved import MAX_NUMBER, SavedChannel, SavedMessage, SavedTunnel
-from l2tpns_core.state.codec import decode
+from l2tpns_core.state.codec import MAX_INTEGER, decode
 from l2tpns_core.state.errors import StateError
 from l2tpns_core.state.model import Counted, SavedSession
 
@@ -37,16 +37,6 @@ class _Key:
     def __post_init__(self) -> None:
         if self.key > MAX_KEY:
             raise ValueError("it is out of its range")
-
-
-@dataclass(slots=True, frozen=True)
-class _Counters:
-    key: int
-    numbers: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.numbers) != 2 * COUNTERS or min(self.numbers) < 0:
-            raise ValueError("these are no counters")
 
 
 @dataclass(slots=True)
@@ -134,12 +124,10 @@ class Image:
             self.addresses[session.ip] = SavedAddress(session.ip, session.user, self.time)
 
     def _counters(self, raw: object) -> None:
-        if not isinstance(raw, list) or not raw:
+        if not isinstance(raw, list) or len(raw) != 1 + 2 * COUNTERS or not _are_numbers(raw):
             raise StateError("what should be counters is none")
-        found = decode(_Counters, {"key": raw[0], "numbers": raw[1:]})
-        numbers = found.numbers
-        self.counted[found.key] = Counted(
-            _session_counters(numbers[:COUNTERS]), _session_counters(numbers[COUNTERS:])
+        self.counted[int(raw[0])] = Counted(
+            _session_counters(raw[1 : 1 + COUNTERS]), _session_counters(raw[1 + COUNTERS :])
         )
 
     def _address(self, raw: object) -> None:
@@ -169,8 +157,16 @@ class _Numbers:
         SavedChannel(*self.numbers)
 
 
-def _session_counters(numbers: tuple[float, ...]) -> SessionCounters:
-    return SessionCounters(*(int(number) for number in numbers[:4]), *numbers[4:])
+def _are_numbers(raw: list[object]) -> bool:
+    """Also that none is too large; there are very many of these records."""
+    return all(type(each) in (int, float) and 0 <= each <= MAX_INTEGER for each in raw)  # type: ignore[operator]
+
+
+def _session_counters(numbers: list[float]) -> SessionCounters:
+    octets_in, octets_out, packets_in, packets_out, heard_at, data_at = numbers
+    return SessionCounters(
+        int(octets_in), int(octets_out), int(packets_in), int(packets_out), heard_at, data_at
+    )
 
 
 _HANDLERS: Final[dict[str, Callable[[Image, object], None]]] = {

@@ -109,7 +109,7 @@ class Journal:
         """Write down everything that is there; from now on every change. Logs what fails."""
         await self._compact()
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         """Once a second: counters, the time, and all of it to the disk."""
         now = self._lns.clock()
         if self._descriptor is None:
@@ -118,12 +118,20 @@ class Journal:
             return
         self.commit()
         wanted = max(COUNTERS_AT_ONCE, len(self._lns.sessions) // COUNTERS_ROUND_S)
-        self._write([*self._counter_records(wanted), self._time("w")])
+        keys = self._next_in_turn(wanted)
+        for start in range(0, len(keys), SLICE):
+            self._write(self._counters_of(keys[start : start + SLICE]))
+            await asyncio.sleep(0)
+        self._write([self._time("w")])
         if self._size > max(COMPACT_BYTES, self._snapshot_size):
             self._start_compaction()
         if self._descriptor is not None and (self._sync is None or self._sync.done()):
-            descriptor = os.dup(self._descriptor)
-            self._sync = self._run_blocking(lambda: _sync(descriptor))
+            try:
+                descriptor = os.dup(self._descriptor)
+            except OSError as error:
+                self._fail(error)
+            else:
+                self._sync = self._run_blocking(lambda: _sync(descriptor))
 
     async def finish(self) -> bool:
         """Write down all there is, for the process that comes next, and wait for the disk; False
@@ -173,15 +181,16 @@ class Journal:
             self._known[number] = position
             yield ["m", channel_record(number, part)]
 
-    def _counter_records(self, wanted: int) -> Iterator[object]:
-        """The counters of the next sessions in turn that have changed."""
+    def _next_in_turn(self, wanted: int) -> list[int]:
+        """The next sessions whose counters are written down."""
         keys = list(islice(self._round, wanted))
         if not keys:
             self._round = iter(list(self._lns.sessions))
             keys = list(islice(self._round, wanted))
-        return self._counters_of(keys)
+        return keys
 
     def _counters_of(self, keys: Iterable[int]) -> Iterator[object]:
+        """The counters of sessions, where they have changed."""
         ahead = self._lns.wall() - self._lns.clock()
         for key in keys:
             total = self._plane.counters(key)
@@ -280,12 +289,11 @@ class Journal:
                 *self._counters_of([session.key for session in some]),
             ]
         ahead = lns.wall() - lns.clock()
-        rows = [row for row in lns.pool.rows(lns.clock()) if not row.used and row.user]
-        for start in range(0, len(rows), SLICE):
+        kept = lns.pool.kept()
+        for start in range(0, len(kept), SLICE):
             yield [
-                ["p", encode(SavedAddress(row.ip, row.user, lns.clock() - row.freed_ago_s + ahead))]
-                for row in rows[start : start + SLICE]
-                if row.freed_ago_s is not None
+                ["p", encode(SavedAddress(ip, user, freed_at + ahead))]
+                for ip, user, freed_at in kept[start : start + SLICE]
             ]
 
 

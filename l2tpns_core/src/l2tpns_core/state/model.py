@@ -19,7 +19,7 @@ MAX_PREFIX: Final = 32
 MAX_RATE: Final = 1 << 31
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class SavedSession:
     """A session as plain values. Times are Unix seconds, 0.0 for none. Raises ValueError for values
     that cannot be."""
