@@ -2,16 +2,18 @@
 
 import asyncio
 import itertools
+import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from integration.daemon.stage import Stage, ping, soon, until
-from l2tpns_core.lab import Client, TunnelOptions
+from integration.daemon.stage import PASSWORD, Stage, ping, soon, until
+from l2tpns_core.lab import Client, RadiusUser, TunnelOptions
 from l2tpns_core.state.lines import encode_line
 from support.site import HOST_ADDRESS
 
@@ -262,3 +264,49 @@ def test_sigquit_disconnects_everybody_whatever_save_state_says(stage: Stage) ->
         assert stage.ask("show session") == []
 
     stage.play(quit_and_started)
+
+
+@BOTH
+def test_who_is_trapped_stays_trapped_in_his_garden(tmp_path: Path, number: signal.Signals) -> None:
+    """The sets of the kernel have him before, between and after the daemons."""
+    (tmp_path / "plugins.toml").write_text("[garden]\n[garden.unpaid]\n")
+    users = {
+        "user1": RadiusUser(PASSWORD, {"Cisco-AVPair": ["garden=unpaid"]}),
+        "user2": RadiusUser(PASSWORD),
+        "user3": RadiusUser("another"),
+    }
+    tail = 'load plugin "garden"\n'
+    with Stage(tmp_path, users, tail=tail, save_state="yes", dataplane="user") as stage:
+
+        async def restarted(stage: Stage) -> None:
+            free = await stage.log_in("user2")
+            unpaid, refused = stage.call("user1"), stage.call("user3")
+            await soon(unpaid.up)
+            await soon(refused.up)
+            trapped = {"garden_unpaid": unpaid.ip, "garden": refused.ip}
+            await until(lambda: members(stage) == trapped, "nobody is trapped")
+            await stop(stage, number)
+            assert members(stage) == trapped
+            await start(stage)
+            assert members(stage) == trapped
+            assert "Stop" not in {
+                record["Acct-Status-Type"] for record in stage.site.radius.records()
+            }
+            row = stage.session_of("user3")
+            await ungarden(stage, row["session_id"])
+            assert members(stage) == {"garden_unpaid": unpaid.ip}
+            await ping(free)
+
+        stage.play(restarted)
+
+
+async def ungarden(stage: Stage, session_id: int) -> None:
+    nsctl = [sys.executable, "-m", "l2tpns_core.control.client", "127.0.0.1"]
+    await asyncio.to_thread(stage.site.lns.run, [*nsctl, "ungarden", str(session_id)])
+
+
+def members(stage: Stage) -> dict[str, str]:
+    """The addresses in the gardens' sets, which have one each at most."""
+    listing = json.loads(stage.site.lns.run(["nft", "-j", "list", "table", "ip", "l2tpns"]).stdout)
+    sets = [entry["set"] for entry in listing["nftables"] if "set" in entry]
+    return {each["name"]: each["elem"][0] for each in sets if each.get("elem")}
