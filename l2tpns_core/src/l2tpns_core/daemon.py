@@ -202,7 +202,7 @@ class Daemon:
     async def _go_on(self) -> None:
         """Serve the sessions of a former process, or tell RADIUS that there are none."""
         await self._restart.install(self.lns, self.plane)
-        await self._planes.settle()
+        await self._planes.follow()
         self._routes.prune()
         if not self.lns.sessions:
             self.lns.accounting.announce(on=True)

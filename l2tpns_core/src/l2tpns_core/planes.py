@@ -100,7 +100,6 @@ class PlaneHost:
         plane = self.plane = EbpfPlane(user, fast)
         names = [name for name in SEPARATORS.split(self._config.lac_interfaces) if name]
         self._paths = LacPaths(plane, netlink.way_to, names)
-        self._follow(loop, self._paths.run(), "ways to LACs")
         if self._config.bpf_direct:
             self._direct = DirectWay(
                 fast,
@@ -109,22 +108,27 @@ class PlaneHost:
                 netlink.ways_out,
                 loop.time,
             )
-            self._follow(loop, self._direct.run(), "direct way")
         log.warning("data plane: eBPF, with user space for what it leaves")
         if self._keep is None:
             log.warning("forwarding ends when the daemon is killed: %s", self._why_no_keep)
         return plane
 
-    async def settle(self) -> None:
-        """Attach to what leads to LACs, and detach what a former process attached beyond that."""
-        if self._paths is not None and isinstance(self.plane, EbpfPlane) and self.left_device:
+    async def follow(self) -> None:
+        """Begin to follow the ways to LACs and out. What a former process attached beyond what we
+        need for the sessions that were taken over is detached."""
+        if self._paths is None or not isinstance(self.plane, EbpfPlane):
+            return
+        if self.left_device:
             await self._paths.look()
+            if self._direct is not None:
+                await self._direct.look()
             self.plane.fast.remove_leftovers()
+        self._follow(self._paths.run(), "ways to LACs")
+        if self._direct is not None:
+            self._follow(self._direct.run(), "direct way")
 
-    def _follow(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[None, None, None], name: str
-    ) -> None:
-        task = loop.create_task(work, name=name)
+    def _follow(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(report_end)
         self._stack.callback(task.cancel)
 

@@ -50,7 +50,7 @@ class Adoption:
     def refuse(self, why: str) -> None:
         """Go on with nothing."""
         log.error("sessions of the last run are not taken over: %s", why)
-        self._lost = [(saved, why) for saved in self._image.sessions.values()]
+        self._lost = [(saved, "not taken over") for saved in self._image.sessions.values()]
         self._lns.go_on_from(self._image.unique)
 
     def take(self) -> None:
