@@ -450,7 +450,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         add_help=False,
         description="An L2TP network server (LNS): ends PPP sessions that LACs send by L2TPv2.",
         epilog="The directory of the startup-config also holds ip_pool. Signals: HUP reads the "
-        "configuration again, TERM, INT and QUIT disconnect everybody and stop.",
+        "configuration again; TERM and INT stop, and leave sessions to the next start when "
+        "save_state is yes; QUIT disconnects everybody and stops.",
     )
     parser.add_argument("--help", action="help", help="show this and exit")
     parser.add_argument("--version", action="version", version=f"l2tpns {__version__}")
