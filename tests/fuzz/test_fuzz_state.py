@@ -43,6 +43,18 @@ RECORDS = [
     ["c", [65538, *range(12)]],
     ["p", {"ip": 167772162, "user": "bob", "freed_time": 1.0}],
     ["w", {"time": 10.0, "unique": 4}],
+    [
+        "e",
+        {
+            "accounting_id": "0000000100000001",
+            "event_time": 9.0,
+            "session_key": 65538,
+            "tunnel_id": 1,
+            "session_id": 2,
+            "usage": [1, 2, 3, 4],
+        },
+    ],
+    ["E", "0000000100000001"],
     ["S", 65538],
     ["T", 1],
     ["stop", {"time": 11.0, "unique": 4}],

@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     # what the daemon needs of the system
     "startup": {"config", "dataplane", "lns", "net", "radius"},
     # what outlives the process
-    "state": {"l2tp", "ppp", "session", "dataplane.plane", "lns"},
+    "state": {"l2tp", "ppp", "session", "dataplane.plane", "radius.model", "lns"},
     # what the daemon does with it
     "restart": {"config", "dataplane", "lns", "startup", "state"},
     # the plane that it takes, and what is told of it

@@ -83,7 +83,7 @@ class Restart:
             )
             self._stack.push_async_callback(self._journal.close)
             lns.keeper = self._journal
-            lns.accounting.before_start = self._journal.commit
+            lns.accounting.keeper = self._journal
         if self._adoption is not None:
             await self._adoption.install(plane)
             gc.freeze()  # it stays for long: a search for garbage in it would stall the loop

@@ -310,3 +310,22 @@ def members(stage: Stage) -> dict[str, str]:
     listing = json.loads(stage.site.lns.run(["nft", "-j", "list", "table", "ip", "l2tpns"]).stdout)
     sets = [entry["set"] for entry in listing["nftables"] if "set" in entry]
     return {each["name"]: each["elem"][0] for each in sets if each.get("elem")}
+
+
+@BOTH
+def test_a_stop_that_radius_did_not_take_is_delivered_by_the_next_daemon(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with Stage(tmp_path, save_state="yes", dataplane="user", radius_timeout=60) as stage:
+
+        async def restarted(stage: Stage) -> None:
+            client = await stage.log_in("user1")
+            stage.site.radius.stop()
+            client.hangup()
+            await soon(client.down)
+            await stop(stage, number)
+            stage.site.radius.start()
+            await start(stage)
+            await stage.stop_of("user1", "User-Request")
+
+        stage.play(restarted)

@@ -56,9 +56,12 @@ class Life:
         self.store = Store.open(directory)
         self.journal = Journal(self.world.lns, Plane(self.world.plane), self.store, at_once)
 
-    def begin(self) -> "Life":
+    def attach(self) -> None:
         self.world.lns.keeper = self.journal
-        self.world.lns.accounting.before_start = self.journal.commit
+        self.world.lns.accounting.keeper = self.journal
+
+    def begin(self) -> "Life":
+        self.attach()
         run(self.journal.begin())
         return self
 
@@ -97,6 +100,7 @@ class Life:
             adoption.refuse(refuse or loaded.refused)
         else:
             adoption.take()
+        next_life.attach()
         run(adoption.install(Plane(world.plane)))
         next_life.begin()
         world.run()

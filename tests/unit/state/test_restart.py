@@ -191,6 +191,23 @@ def test_what_is_refused_is_closed_with_the_time_of_its_end(life: Life) -> None:
     assert not next_life.load().image.sessions
 
 
+def test_a_stop_that_nobody_acknowledged_is_sent_again(life: Life) -> None:
+    client = Lac(life.world).open().call("alice")
+    life.world.plane.set_usage(client.key, SessionCounters(1 << 40, 2, 3, 4))
+    life.world.run(5.0)
+    client.send(0xC021, 5, 9)
+    life.world.run()
+    (first,) = life.world.radius.of(AccountingStatus.STOP)
+    for _ in range(2):
+        life.kill()
+        life = life.reborn(60.0)
+        (again,) = life.world.radius.of(AccountingStatus.STOP)
+        assert again == first
+    life.world.radius.settle_all()
+    life.kill()
+    assert not life.reborn().world.radius.records
+
+
 def test_a_restart_after_a_restart(life: Life) -> None:
     lac = Lac(life.world).open()
     client = lac.call("alice")

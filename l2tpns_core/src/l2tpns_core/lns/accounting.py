@@ -5,8 +5,10 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.lns.state import Keeper, NoKeeper
 from l2tpns_core.plugins.events import ParamRadiusAccount
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.model import (
@@ -46,9 +48,9 @@ class Accounting:
         "_radius",
         "_waiting",
         "_wall",
-        "before_start",
         "counters",
         "enabled",
+        "keeper",
     )
 
     def __init__(
@@ -65,8 +67,7 @@ class Accounting:
         self._waiting: deque[tuple[Session, AccountingRecord]] = deque()
         self._is_asking = False
         self.enabled = False
-        self.before_start: Callable[[], None] = lambda: None
-        """Called when a Start is about to go out: from then on there must be a Stop."""
+        self.keeper: Keeper = NoKeeper()
         self.counters = AccountingCounters()
 
     def start(self, session: Session) -> None:
@@ -76,7 +77,7 @@ class Accounting:
         session.accounting_started = True
         session.start_sent_at = self._clock()
         self.counters.starts += 1
-        self.before_start()
+        self.keeper.commit()  # from now on there must be a Stop
         self._send(session, AccountingStatus.START, None)
 
     def interim(self, session: Session, usage: SessionCounters) -> None:
@@ -127,7 +128,7 @@ class Accounting:
             record.terminate_cause = int(session.ending.cause)
             record.reason = session.ending.reason
         if not self._plugins.listens("radius_account"):
-            self._radius.account(record, self._done)
+            self.deliver(record)
             return
         self._waiting.append((session, record))
         if self._is_asking:
@@ -146,7 +147,19 @@ class Accounting:
         )
         self._plugins.radius_account(param)
         record.extra = _pairs(param.packet)
-        self._radius.account(record, self._done)
+        self.deliver(record)
+
+    def deliver(self, record: AccountingRecord) -> None:
+        """Hand a record to RADIUS."""
+        if record.status is not AccountingStatus.STOP:
+            self._radius.account(record, self._done)
+            return
+        self.keeper.stop_sent(record)
+        self._radius.account(record, partial(self._stopped, record))
+
+    def _stopped(self, record: AccountingRecord, delivered: bool) -> None:
+        self._done(delivered)
+        self.keeper.stop_settled(record)
 
     def _done(self, delivered: bool) -> None:
         if not delivered:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from l2tpns_core.l2tp.codes import StopResult
 from l2tpns_core.l2tp.tunnel import Tunnel
+from l2tpns_core.radius.model import AccountingRecord
 from l2tpns_core.session import Session
 from l2tpns_core.timers import Timer
 
@@ -33,6 +34,12 @@ class Keeper(Protocol):
     def tunnel_changed(self, entry: "TunnelEntry") -> None:
         """The tunnel has heard something, or has something to send."""
 
+    def stop_sent(self, record: AccountingRecord) -> None:
+        """An Accounting-Stop is about to go out: it must arrive."""
+
+    def stop_settled(self, record: AccountingRecord) -> None:
+        """It has arrived, or nobody tries any more."""
+
     def commit(self) -> None:
         """What was told is about to be seen outside."""
 
@@ -47,6 +54,12 @@ class NoKeeper:
         pass
 
     def tunnel_changed(self, entry: "TunnelEntry") -> None:
+        pass
+
+    def stop_sent(self, record: AccountingRecord) -> None:
+        pass
+
+    def stop_settled(self, record: AccountingRecord) -> None:
         pass
 
     def commit(self) -> None:

@@ -86,6 +86,8 @@ class Adoption:
         for start in range(0, len(self._lost), SLICE):
             self._close(self._lost[start : start + SLICE], unclaimed)
             await asyncio.sleep(0)
+        for stop in self._image.stops.values():
+            lns.accounting.deliver(stop.record())
         lns.flush(lns.clock())
         log.warning(
             "%d sessions in %d tunnels go on, %d are lost",
@@ -117,6 +119,7 @@ class Adoption:
             self._hang_up(saved, entry, now)
             return
         session.state, session.network_up = SessionState.NETWORK, True
+        session.accounting_started &= session.accounting_id not in self._image.stops
         session.tunnel = entry.tunnel
         session.plugin_data = plugin_data_from(saved.plugin_data)
         lns.adopt_session(session, entry)
@@ -167,6 +170,7 @@ class Adoption:
         for saved, why in lost:
             session = restore(saved, now, wall)
             session.state, session.ending = SessionState.ENDED, LOST
+            session.accounting_started &= session.accounting_id not in self._image.stops
             total, own = self._counted(saved.key)
             if saved.key in unclaimed:
                 total = added(unclaimed[saved.key], own)
