@@ -56,8 +56,8 @@ log = logging.getLogger("l2tpns")
 DEFAULT_CONFIG = "/etc/l2tpns/startup-config"
 SHUTDOWN_S = 15.0
 """How long clients and LACs have to acknowledge that they are disconnected."""
-HAND_OVER_DRAIN_S = 5.0
-"""The same where sessions wait for the next process: it sends what is left, for them."""
+HAND_OVER_DRAIN_S = 2.0
+"""The same where sessions wait for the next process, which sends what is left."""
 CUT_OFF_SLICE = 64
 """Sessions that end at a time when that time is over."""
 RADIUS_DRAIN_S = 15.0

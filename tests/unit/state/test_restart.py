@@ -29,6 +29,7 @@ def life(tmp_path: Path) -> Life:
 def test_a_session_goes_on_and_ends_with_one_stop(life: Life) -> None:
     client = Lac(life.world).open().call("alice")
     before = sessions_of(life.world)[client.key]
+    life.world.radius.settle_all()
     life.kill()
     world = life.reborn(3.0).world
     assert sessions_of(world)[client.key] == before
@@ -189,6 +190,14 @@ def test_what_is_refused_is_closed_with_the_time_of_its_end(life: Life) -> None:
     assert stop.usage.octets_in == 10
     next_life.kill()
     assert not next_life.load().image.sessions
+
+
+def test_a_start_that_nobody_acknowledged_is_sent_again(life: Life) -> None:
+    Lac(life.world).open().call("alice")
+    (start,) = life.world.radius.records
+    life.kill()
+    world = life.reborn(2.0).world
+    assert world.radius.records == [start]
 
 
 def test_a_stop_that_nobody_acknowledged_is_sent_again(life: Life) -> None:

@@ -77,7 +77,6 @@ class Accounting:
         session.accounting_started = True
         session.start_sent_at = self._clock()
         self.counters.starts += 1
-        self.keeper.commit()  # from now on there must be a Stop
         self._send(session, AccountingStatus.START, None)
 
     def interim(self, session: Session, usage: SessionCounters) -> None:
@@ -151,15 +150,12 @@ class Accounting:
 
     def deliver(self, record: AccountingRecord) -> None:
         """Hand a record to RADIUS."""
-        if record.status is not AccountingStatus.STOP:
-            self._radius.account(record, self._done)
-            return
-        self.keeper.stop_sent(record)
-        self._radius.account(record, partial(self._stopped, record))
+        self.keeper.report_sent(record)
+        self._radius.account(record, partial(self._settled, record))
 
-    def _stopped(self, record: AccountingRecord, delivered: bool) -> None:
+    def _settled(self, record: AccountingRecord, delivered: bool) -> None:
         self._done(delivered)
-        self.keeper.stop_settled(record)
+        self.keeper.report_settled(record)
 
     def _done(self, delivered: bool) -> None:
         if not delivered:

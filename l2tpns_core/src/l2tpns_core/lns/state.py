@@ -34,10 +34,10 @@ class Keeper(Protocol):
     def tunnel_changed(self, entry: "TunnelEntry") -> None:
         """The tunnel has heard something, or has something to send."""
 
-    def stop_sent(self, record: AccountingRecord) -> None:
-        """An Accounting-Stop is about to go out: it must arrive."""
+    def report_sent(self, record: AccountingRecord) -> None:
+        """An accounting record is about to go out: a Start or a Stop must arrive."""
 
-    def stop_settled(self, record: AccountingRecord) -> None:
+    def report_settled(self, record: AccountingRecord) -> None:
         """It has arrived, or nobody tries any more."""
 
     def commit(self) -> None:
@@ -56,10 +56,10 @@ class NoKeeper:
     def tunnel_changed(self, entry: "TunnelEntry") -> None:
         pass
 
-    def stop_sent(self, record: AccountingRecord) -> None:
+    def report_sent(self, record: AccountingRecord) -> None:
         pass
 
-    def stop_settled(self, record: AccountingRecord) -> None:
+    def report_settled(self, record: AccountingRecord) -> None:
         pass
 
     def commit(self) -> None:

@@ -46,6 +46,7 @@ class Adoption:
         self._local = local
         self._lost: list[tuple[SavedSession, str]] = []
         self._entries: dict[int, TunnelEntry] = {}
+        self._stopped = {each.accounting_id for each in image.reports.values() if each.is_stop}
 
     def refuse(self, why: str) -> None:
         """Go on with nothing."""
@@ -82,12 +83,12 @@ class Adoption:
                 if session.state is not SessionState.ENDED:
                     self._install(session, plane)
             await asyncio.sleep(0)
+        for report in self._image.reports.values():
+            lns.accounting.deliver(report.record())
         unclaimed = plane.take_unclaimed()
         for start in range(0, len(self._lost), SLICE):
             self._close(self._lost[start : start + SLICE], unclaimed)
             await asyncio.sleep(0)
-        for stop in self._image.stops.values():
-            lns.accounting.deliver(stop.record())
         lns.flush(lns.clock())
         log.warning(
             "%d sessions in %d tunnels go on, %d are lost",
@@ -119,7 +120,7 @@ class Adoption:
             self._hang_up(saved, entry, now)
             return
         session.state, session.network_up = SessionState.NETWORK, True
-        session.accounting_started &= session.accounting_id not in self._image.stops
+        session.accounting_started &= session.accounting_id not in self._stopped
         session.tunnel = entry.tunnel
         session.plugin_data = plugin_data_from(saved.plugin_data)
         lns.adopt_session(session, entry)
@@ -170,7 +171,7 @@ class Adoption:
         for saved, why in lost:
             session = restore(saved, now, wall)
             session.state, session.ending = SessionState.ENDED, LOST
-            session.accounting_started &= session.accounting_id not in self._image.stops
+            session.accounting_started &= session.accounting_id not in self._stopped
             total, own = self._counted(saved.key)
             if saved.key in unclaimed:
                 total = added(unclaimed[saved.key], own)

@@ -9,7 +9,7 @@ from l2tpns_core.l2tp.saved import MAX_NUMBER, SavedChannel, SavedMessage, Saved
 from l2tpns_core.state.codec import MAX_INTEGER, decode
 from l2tpns_core.state.errors import StateError
 from l2tpns_core.state.model import Counted, SavedSession
-from l2tpns_core.state.stops import SavedStop
+from l2tpns_core.state.reports import SavedReport
 
 MAX_KEY: Final = (1 << 32) - 1
 COUNTERS: Final = 6
@@ -71,8 +71,8 @@ class Image:
         self.counted: dict[int, Counted] = {}
         self.addresses: dict[int, SavedAddress] = {}
         """Those of the pool that are kept for the users who had them."""
-        self.stops: dict[str, SavedStop] = {}
-        """Stops that nobody has acknowledged, by Acct-Session-Id."""
+        self.reports: dict[str, SavedReport] = {}
+        """Starts and Stops that nobody has acknowledged, by name."""
         self.unique = 0
         """The highest number that a session was given."""
         self.time = 0.0
@@ -82,7 +82,7 @@ class Image:
 
     @property
     def is_empty(self) -> bool:
-        return not self.tunnels and not self.sessions and not self.stops
+        return not self.tunnels and not self.sessions and not self.reports
 
     def apply(self, record: list[Any]) -> None:
         handler = _HANDLERS.get(record[0]) if isinstance(record[0], str) else None
@@ -133,12 +133,12 @@ class Image:
             _session_counters(raw[1 : 1 + COUNTERS]), _session_counters(raw[1 + COUNTERS :])
         )
 
-    def _stop_sent(self, raw: object) -> None:
-        stop = decode(SavedStop, raw)
-        self.stops[stop.accounting_id] = stop
+    def _report_sent(self, raw: object) -> None:
+        report = decode(SavedReport, raw)
+        self.reports[report.name] = report
 
-    def _stop_settled(self, raw: object) -> None:
-        self.stops.pop(decode(str, raw), None)
+    def _report_settled(self, raw: object) -> None:
+        self.reports.pop(decode(str, raw), None)
 
     def _address(self, raw: object) -> None:
         address = decode(SavedAddress, raw)
@@ -186,8 +186,8 @@ _HANDLERS: Final[dict[str, Callable[[Image, object], None]]] = {
     "s": Image._session,
     "S": Image._session_gone,
     "c": Image._counters,
-    "e": Image._stop_sent,
-    "E": Image._stop_settled,
+    "e": Image._report_sent,
+    "E": Image._report_settled,
     "p": Image._address,
     "w": Image._tick,
     "stop": Image._stop,

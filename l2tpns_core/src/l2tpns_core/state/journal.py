@@ -20,7 +20,7 @@ from l2tpns_core.state.codec import encode
 from l2tpns_core.state.image import SavedAddress
 from l2tpns_core.state.lines import encode_line
 from l2tpns_core.state.model import export, shifted
-from l2tpns_core.state.stops import SavedStop
+from l2tpns_core.state.reports import SavedReport
 from l2tpns_core.state.store import SnapshotWriter, Store, write_all
 
 log = logging.getLogger("l2tpns.state")
@@ -68,8 +68,8 @@ class Journal:
         self._snapshot_size = 0
         self._sessions: dict[int, Session | None] = {}
         self._tunnels: dict[int, TunnelEntry] = {}
-        self._stops: dict[str, SavedStop] = {}
-        """Stops that are under way, by Acct-Session-Id."""
+        self._reports: dict[str, SavedReport] = {}
+        """Starts and Stops that are under way, by name."""
         self._known: dict[int, tuple[int, int, int, int]] = {}
         """Of tunnels in the present journal: acknowledged, next Ns and Nr, messages queued."""
         self._counted: dict[int, tuple[int, int]] = {}
@@ -89,17 +89,17 @@ class Journal:
     def tunnel_changed(self, entry: TunnelEntry) -> None:
         self._tunnels[entry.tunnel.local_id] = entry
 
-    def stop_sent(self, record: AccountingRecord) -> None:
-        stop = SavedStop.of(record)
-        if stop is not None:
-            self._stops[stop.accounting_id] = stop
+    def report_sent(self, record: AccountingRecord) -> None:
+        report = SavedReport.of(record)
+        if report is not None:
+            self._reports[report.name] = report
             self.commit()
-            self._write([["e", encode(stop)]])
+            self._write([["e", encode(report)]])
 
-    def stop_settled(self, record: AccountingRecord) -> None:
-        number = "" if record.identity is None else record.identity.accounting_id
-        if self._stops.pop(number, None) is not None:
-            self._write([["E", number]])
+    def report_settled(self, record: AccountingRecord) -> None:
+        report = SavedReport.of(record)
+        if report is not None and self._reports.pop(report.name, None) is not None:
+            self._write([["E", report.name]])
 
     def commit(self) -> None:
         """Write down what was told. Never raises, and does not wait for the disk."""
@@ -305,9 +305,9 @@ class Journal:
                 *self._counters_of([session.key for session in some]),
             ]
         ahead = lns.wall() - lns.clock()
-        stops = list(self._stops.values())
-        for start in range(0, len(stops), SLICE):
-            yield [["e", encode(stop)] for stop in stops[start : start + SLICE]]
+        reports = list(self._reports.values())
+        for start in range(0, len(reports), SLICE):
+            yield [["e", encode(report)] for report in reports[start : start + SLICE]]
         kept = lns.pool.kept()
         for start in range(0, len(kept), SLICE):
             yield [
