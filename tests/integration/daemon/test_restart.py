@@ -32,12 +32,17 @@ SILENCE_S = 0.3
 class RestartedStage(Stage):
     """Where a Start or Stop may come twice: its acknowledgement found the daemon dead."""
 
+    def accounts(self, status: str) -> set[str]:
+        return {record["Acct-Session-Id"] for record in self.site.radius.records(status)}
+
+    async def assert_nothing_is_left(self) -> None:
+        await until(lambda: self.ask("show session") == [], "a session is left")
+        assert self.ask("show pool")["used"] == 0
+        starts = self.accounts("Start")
+        await until(lambda: self.accounts("Stop") >= starts, "a Stop is missing")
+
     def assert_books_are_right(self) -> None:
-        found = {
-            status: {record["Acct-Session-Id"] for record in self.site.radius.records(status)}
-            for status in ("Start", "Stop")
-        }
-        assert found["Start"] == found["Stop"]
+        assert self.accounts("Start") == self.accounts("Stop")
 
 
 @pytest.fixture(params=["user", "ebpf"])

@@ -47,6 +47,10 @@ class Adoption:
         self._lost: list[tuple[SavedSession, str]] = []
         self._entries: dict[int, TunnelEntry] = {}
         self._stopped = {each.accounting_id for each in image.reports.values() if each.is_stop}
+        self._started = self._stopped | {
+            each.accounting_id for each in image.sessions.values() if each.accounting_started
+        }
+        """Of others a Start was not sent yet, for the session comes behind it in the journal."""
 
     def refuse(self, why: str) -> None:
         """Go on with nothing."""
@@ -84,7 +88,8 @@ class Adoption:
                     self._install(session, plane)
             await asyncio.sleep(0)
         for report in self._image.reports.values():
-            lns.accounting.deliver(report.record())
+            if report.accounting_id in self._started:
+                lns.accounting.deliver(report.record())
         unclaimed = plane.take_unclaimed()
         for start in range(0, len(self._lost), SLICE):
             self._close(self._lost[start : start + SLICE], unclaimed)

@@ -93,8 +93,7 @@ class Journal:
         report = SavedReport.of(record)
         if report is not None:
             self._reports[report.name] = report
-            self.commit()
-            self._write([["e", encode(report)]])
+            self._write([["e", encode(report)], *self._changes()])
 
     def report_settled(self, record: AccountingRecord) -> None:
         report = SavedReport.of(record)
@@ -105,6 +104,10 @@ class Journal:
         """Write down what was told. Never raises, and does not wait for the disk."""
         if self._descriptor is None or not (self._sessions or self._tunnels):
             return
+        self._write(self._changes())
+
+    def _changes(self) -> list[object]:
+        """The records of what was told since the last time."""
         now, wall = self._lns.clock(), self._lns.wall()
         records: list[object] = []
         for key, session in self._sessions.items():
@@ -117,7 +120,7 @@ class Journal:
             records += self._tunnel_records(entry)
         self._sessions.clear()
         self._tunnels.clear()
-        self._write(records)
+        return records
 
     # What the daemon does with it
 

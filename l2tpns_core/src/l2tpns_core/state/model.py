@@ -12,6 +12,7 @@ from l2tpns_core.session import (
     Route,
     Session,
     SessionState,
+    accounting_id_of,
     session_key,
 )
 
@@ -82,6 +83,11 @@ class SavedSession:
     @property
     def key(self) -> int:
         return session_key(self.tunnel_id, self.session_id)
+
+    @property
+    def accounting_id(self) -> str:
+        """As Session.accounting_id."""
+        return accounting_id_of(self.unique, self.opened)
 
     @property
     def keeps_address(self) -> bool:
