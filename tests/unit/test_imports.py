@@ -70,6 +70,10 @@ ALLOWED: dict[str, set[str]] = {
     "plugin_host": {"lns", "plugins"},
     # what the daemon needs of the system
     "startup": {"config", "dataplane", "lns", "net", "radius"},
+    # what outlives the process
+    "state": {"l2tp", "ppp", "session", "dataplane.plane", "radius.model", "lns"},
+    # what the daemon does with it
+    "restart": {"config", "dataplane", "lns", "startup", "state"},
     # the plane that it takes, and what is told of it
     "planes": {"config", "dataplane", "net", "observe", "startup"},
     # the other side of the wire, written apart so that a mistake does not cancel itself out

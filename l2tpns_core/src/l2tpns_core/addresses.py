@@ -83,6 +83,20 @@ class AddressPool:
         self._leases[ip] = _Lease(user, key)
         return True
 
+    def remember(self, ip: int, user: str, freed_at: float) -> bool:
+        """Keep an address that was never used for a user who had it before; False when it is in
+        use, not of the pool, or the user has another."""
+        if ip not in self._unused or user in self._sticky:
+            return False
+        del self._unused[ip]
+        self._sticky[user] = ip
+        self._freed[ip] = _Freed(user, freed_at)
+        return True
+
+    def kept(self) -> list[tuple[int, str, float]]:
+        """The addresses that are kept for users: address, user, since when it is free."""
+        return [(ip, freed.user, freed.freed_at) for ip, freed in self._freed.items() if freed.user]
+
     def release(self, ip: int, key: int, now: float, *, sticky: bool = True) -> bool:
         """Give back an address; False when session `key` does not hold it.
 

@@ -38,6 +38,7 @@ from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
+from l2tpns_core.restart import Restart
 from l2tpns_core.startup import (
     StartError,
     detach,
@@ -56,6 +57,8 @@ log = logging.getLogger("l2tpns")
 DEFAULT_CONFIG = "/etc/l2tpns/startup-config"
 SHUTDOWN_S = 15.0
 """How long clients and LACs have to acknowledge that they are disconnected."""
+HAND_OVER_DRAIN_S = 2.0
+"""The same where sessions wait for the next process, which sends what is left."""
 CUT_OFF_SLICE = 64
 """Sessions that end at a time when that time is over."""
 RADIUS_DRAIN_S = 15.0
@@ -132,7 +135,9 @@ class Daemon:
             notify_service_manager("READY=1")
             reason = await self._stopping
             notify_service_manager("STOPPING=1")
-            await self._stop(reason)
+            if reason == signal.SIGQUIT.name or not await self._hand_over(reason):
+                await self._stop(reason)
+                self._restart.forget()
 
     def stop(self, reason: str) -> None:
         """Begin to stop; a second call changes nothing."""
@@ -155,10 +160,12 @@ class Daemon:
         stack.callback(self.radius.close)
         self._l2tp_socket = open_l2tp_socket(config, stack)
         self._planes = PlaneHost(config, stack)
-        self._planes.clear()
-        self._device = open_tun_device(config, stack)
+        self._restart = Restart(config, stack)
+        self._planes.clear(adopt=self._restart.has_sessions)
+        self._device = open_tun_device(config, stack, self._planes.left_device)
         await self._configure_network(config, pool_file, stack)
         self._create_lns(loop, loaded, pool_file, stack)
+        self._restart.take(self.lns)
         self.console = Console(
             self.lns,
             self.radius,
@@ -188,12 +195,21 @@ class Daemon:
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(signal_number, self.stop, signal_number.name)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        self.lns.accounting.announce(on=True)
+        await self._go_on()
         self.lns.cleanup.start(loop.time())
         self.plane.start()
         stack.callback(self.plane.stop)
+        await self._restart.begin()
         ticker = loop.create_task(self._tick(loop), name="every second")
         stack.callback(ticker.cancel)
+
+    async def _go_on(self) -> None:
+        """Serve the sessions of a former process, or tell RADIUS that there are none."""
+        await self._restart.install(self.lns, self.plane)
+        await self._planes.follow()
+        self._routes.prune()
+        if not self.lns.sessions:
+            self.lns.accounting.announce(on=True)
 
     def _read_pool(self) -> PoolFile:
         path = self.config_path.parent / "ip_pool"
@@ -218,7 +234,7 @@ class Daemon:
         except (KernelRefused, LookupError) as error:
             raise StartError(f"{error} (the capability CAP_NET_ADMIN is needed)") from error
         self._routes = TunRoutes(self._netlink, index, config.route_protocol, config.route_metric)
-        await self._routes.start()
+        await self._routes.start(adopt=bool(self._planes.left_device))
         stack.push_async_callback(self._routes.close)
         self._routes.set_pool(pool_file.networks, pool_file.addresses)
         await self._routes.settle()
@@ -333,6 +349,7 @@ class Daemon:
                 log.error(
                     "%d datagrams found the receive buffer full, see udp_receive_buffer", lost
                 )
+            await self._restart.tick()
             if self.plugins.listens("timer"):
                 self.plugins.timer(ParamTimer(time_now=int(time.time())))
 
@@ -405,6 +422,24 @@ class Daemon:
 
     # Stop
 
+    async def _hand_over(self, reason: str) -> bool:
+        """Leave all sessions to the next process (save_state); False when that is not to be."""
+        if not self.running.save_state:
+            return False
+        self.lns.endpoint.accepting = False
+        await self.radius.drain(HAND_OVER_DRAIN_S)
+        self.plane.stop()
+        self.lns.end_unfinished("LNS is being restarted")
+        await self.radius.drain(HAND_OVER_DRAIN_S)
+        if not await self._restart.hand_over():
+            log.error("sessions cannot be saved: everybody is disconnected")
+            self.lns.endpoint.accepting = True
+            self.plane.start()
+            return False
+        log.log(ALWAYS, "l2tpns stops on %s, %d sessions wait", reason, len(self.lns.sessions))
+        self._planes.keeps_forwarding = self.lns.keeps_sessions = True
+        return True
+
     async def _stop(self, reason: str) -> None:
         """Tell clients, LACs and RADIUS, in this order, each with a limit in time."""
         log.log(ALWAYS, "l2tpns stops on %s with %d sessions", reason, len(self.lns.sessions))
@@ -432,7 +467,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         add_help=False,
         description="An L2TP network server (LNS): ends PPP sessions that LACs send by L2TPv2.",
         epilog="The directory of the startup-config also holds ip_pool. Signals: HUP reads the "
-        "configuration again, TERM, INT and QUIT disconnect everybody and stop.",
+        "configuration again; TERM and INT stop, and leave sessions to the next start when "
+        "save_state is yes; QUIT disconnects everybody and stops.",
     )
     parser.add_argument("--help", action="help", help="show this and exit")
     parser.add_argument("--version", action="version", version=f"l2tpns {__version__}")

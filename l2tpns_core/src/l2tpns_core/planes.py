@@ -42,10 +42,15 @@ class PlaneHost:
         self._reason = ""
         self._device_name = ""
         self._direct: DirectWay | None = None
+        self._paths: LacPaths | None = None
+        self.left_device = ""
+        """The TUN device of a former process, when its forwarding is taken over."""
+        self.keeps_forwarding = False
+        """Whether the kernel goes on forwarding when the stack closes."""
 
-    def clear(self) -> None:
-        """Remove what a killed daemon left: programs, maps, the TUN device. Before a device of the
-        same name is opened."""
+    def clear(self, *, adopt: bool = False) -> None:
+        """Remove what a former daemon left: programs, maps, the TUN device. Before a device of the
+        same name is opened. With `adopt` it stays as far as it can be used."""
         config = self._config
         base = Path(config.bpf_directory)
         if not config.bpf_directory or (config.dataplane == "user" and not Keep.exists(base)):
@@ -55,6 +60,10 @@ class PlaneHost:
             self._stack.callback(keep.close)
             if not keep.is_empty:
                 name = keep.tun_device()
+                fits = config.tundevicename in ("", name) and config.dataplane != "user"
+                if adopt and name and fits:
+                    self.left_device = name
+                    return
                 keep.discard()
                 remove_strays()
                 remove_device(name)
@@ -90,7 +99,7 @@ class PlaneHost:
             return user
         plane = self.plane = EbpfPlane(user, fast)
         names = [name for name in SEPARATORS.split(self._config.lac_interfaces) if name]
-        self._follow(loop, LacPaths(plane, netlink.way_to, names).run(), "ways to LACs")
+        self._paths = LacPaths(plane, netlink.way_to, names)
         if self._config.bpf_direct:
             self._direct = DirectWay(
                 fast,
@@ -99,16 +108,27 @@ class PlaneHost:
                 lambda: ways_out(netlink),
                 loop.time,
             )
-            self._follow(loop, self._direct.run(), "direct way")
         log.warning("data plane: eBPF, with user space for what it leaves")
         if self._keep is None:
             log.warning("forwarding ends when the daemon is killed: %s", self._why_no_keep)
         return plane
 
-    def _follow(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[None, None, None], name: str
-    ) -> None:
-        task = loop.create_task(work, name=name)
+    async def follow(self) -> None:
+        """Begin to follow the ways to LACs and out. What a former process attached beyond what we
+        need for the sessions that were taken over is detached."""
+        if self._paths is None or not isinstance(self.plane, EbpfPlane):
+            return
+        if self.left_device:
+            await self._paths.look()
+            if self._direct is not None:
+                await self._direct.look()
+            self.plane.fast.remove_leftovers()
+        self._follow(self._paths.run(), "ways to LACs")
+        if self._direct is not None:
+            self._follow(self._direct.run(), "direct way")
+
+    def _follow(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(report_end)
         self._stack.callback(task.cancel)
 
@@ -137,14 +157,14 @@ class PlaneHost:
                 pins=None if keep is None else keep.pins,
             )
         )
-        self._stack.callback(fast.close)
+        self._stack.callback(lambda: fast.close(keep=self.keeps_forwarding))
         fast.attach_tun(tun_index)
         if keep is not None:
             try:
                 device.set_persistent(True)
             except OSError as error:
                 raise FastPathError(f"{device.name} cannot be made persistent: {error}") from None
-            self._stack.callback(device.set_persistent, False)
+            self._stack.callback(lambda: device.set_persistent(self.keeps_forwarding))
         return fast
 
     def _kernel_report(self) -> KernelReport | None:

@@ -179,4 +179,9 @@ class Session:
     @property
     def accounting_id(self) -> str:
         """Acct-Session-Id: 16 hex digits, the same for the whole life of the session."""
-        return f"{self.unique & 0xFFFFFFFF:08X}{int(self.opened) & 0xFFFFFFFF:08X}"
+        return accounting_id_of(self.unique, self.opened)
+
+
+def accounting_id_of(unique: int, opened: float) -> str:
+    """The Acct-Session-Id of a session with that number and time."""
+    return f"{unique & 0xFFFFFFFF:08X}{int(opened) & 0xFFFFFFFF:08X}"

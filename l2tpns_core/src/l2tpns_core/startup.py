@@ -75,9 +75,9 @@ def open_l2tp_socket(config: Config, stack: contextlib.AsyncExitStack) -> L2tpSo
     return l2tp_socket
 
 
-def open_tun_device(config: Config, stack: contextlib.AsyncExitStack) -> TunDevice:
-    """Raises StartError."""
-    name = config.tundevicename
+def open_tun_device(config: Config, stack: contextlib.AsyncExitStack, left: str = "") -> TunDevice:
+    """The device that is configured, or the one that a former process left. Raises StartError."""
+    name = left or config.tundevicename
     try:
         device = TunDevice(name)
     except OSError as error:

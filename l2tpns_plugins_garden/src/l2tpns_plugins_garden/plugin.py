@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +25,7 @@ from l2tpns_core.plugins import (
 from l2tpns_plugins_garden.conntrack import Connections
 from l2tpns_plugins_garden.filling import Filler
 from l2tpns_plugins_garden.firewall import Firewall, GardenError
+from l2tpns_plugins_garden.inmate import Inmate, forget, recall, remember
 from l2tpns_plugins_garden.netlink import NetfilterError
 from l2tpns_plugins_garden.rules import Garden, Layout
 from l2tpns_plugins_garden.settings import Settings as GardenSettings
@@ -45,19 +45,6 @@ PROVED: Final = "Logged in rightly after a refusal, must dial anew"
 
 class ControlError(Exception):
     """A control command cannot be done; the text is what nsctl prints."""
-
-
-@dataclass(slots=True)
-class Inmate:
-    """A session that is to be trapped, or is."""
-
-    garden: Garden
-    was_refused: bool = False
-    """It is only let in because it is trapped."""
-    was_accepted: bool = False
-    """RADIUS let it in before that, and what it said then still holds."""
-    ip: int = 0
-    """The address that is in the set, 0 before there is one."""
 
 
 class GardenPlugin:
@@ -88,10 +75,14 @@ class GardenPlugin:
         self._look_regularly()
 
     def plugin_done(self) -> None:
-        """Take the garden away. Nobody gets out of it that way: who was refused is dropped."""
+        """Take the garden away. Nobody gets out of it that way: who was refused is dropped. Where
+        sessions outlive the daemon, so does the garden."""
         worker, self._worker = self._worker, None
         self._filler.end()
         if worker is None:
+            return
+        if self._api.keeps_sessions:
+            worker.close()
             return
         addresses = [inmate.ip for inmate in self._inmates.values() if inmate.ip]
         for session in list(self._api.sessions()):
@@ -210,11 +201,8 @@ class GardenPlugin:
         param.auth_allowed = 1
         if session.walled_garden:
             return
-        self._inmates[session.key] = Inmate(
-            self._garden_named(name, session),
-            was_refused=True,
-            was_accepted=session.is_admitted,
-        )
+        garden = self._garden_named(name, session)
+        self._admit(session, Inmate(garden, was_refused=True, was_accepted=session.is_admitted))
         self._flag(session)
 
     @hookimpl
@@ -225,9 +213,11 @@ class GardenPlugin:
             return
         garden = self._garden_named(name, session)
         if session.walled_garden and session.key in self._inmates:
-            self._inmates[session.key].garden = garden
+            inmate = self._inmates[session.key]
+            inmate.garden = garden
+            remember(session, self._api.name, inmate)
         else:
-            self._inmates[session.key] = Inmate(garden)
+            self._admit(session, Inmate(garden))
             self._flag(session)
         if session.network_up_at:
             self._trap(session)
@@ -266,7 +256,7 @@ class GardenPlugin:
         session = self._session_of(arguments[0])
         if session.walled_garden:
             raise ControlError("already in walled garden")
-        self._inmates[session.key] = Inmate(self._layout.garden(""))
+        self._admit(session, Inmate(self._layout.garden("")))
         self._flag(session)
         self._trap(session)
 
@@ -298,6 +288,18 @@ class GardenPlugin:
 
     # What happens to a session
 
+    def _admit(self, session: "Session", inmate: Inmate) -> None:
+        self._inmates[session.key] = inmate
+        remember(session, self._api.name, inmate)
+
+    def _recall(self, firewall: Firewall) -> None:
+        """Whom another daemon has trapped is in the sets from the start."""
+        for session in self._api.sessions():
+            inmate = recall(session, self._api.name, self._layout)
+            if inmate is not None and session.walled_garden and session.ip:
+                self._inmates[session.key] = inmate
+                firewall.members[session.ip] = inmate.garden
+
     def _flag(self, session: "Session") -> None:
         """Mark a session as trapped, whether it is known to accounting already or not."""
         if session.ip:
@@ -309,7 +311,9 @@ class GardenPlugin:
         """Put the session's address into the set."""
         if self._worker is None:
             return
-        inmate = self._inmates.setdefault(session.key, Inmate(self._layout.garden("")))
+        if session.key not in self._inmates:
+            self._admit(session, Inmate(self._layout.garden("")))
+        inmate = self._inmates[session.key]
         inmate.ip = session.ip
         self._worker.change(session.ip, inmate.garden)
         self._api.log.warning(
@@ -323,6 +327,7 @@ class GardenPlugin:
     def _free(self, session: "Session") -> None:
         """Take the session's address out of the set."""
         inmate = self._inmates.pop(session.key, None)
+        forget(session, self._api.name)
         if inmate is not None and inmate.ip and self._worker is not None:
             self._worker.change(inmate.ip, None)
 
@@ -346,6 +351,7 @@ class GardenPlugin:
             return
         if not session.is_admitted:
             del self._inmates[session.key]
+            forget(session, self._api.name)
             session.walled_garden = False
         elif user.casefold() != session.user.casefold():
             return  # which the LNS does not allow
@@ -372,6 +378,7 @@ class GardenPlugin:
         firewall = Firewall(self._layout, report=log.error)
         worker = Worker(firewall, Connections(report=log.error), log)
         refill = self._filler.script.is_file()
+        self._recall(firewall)
         try:
             worker.call(lambda: firewall.set_up(refill=refill))
         except TimeoutError as error:
@@ -382,7 +389,7 @@ class GardenPlugin:
             raise
         self._worker = worker
         for session in list(self._api.sessions()):
-            if session.walled_garden and session.ip:
+            if session.walled_garden and session.ip and session.key not in self._inmates:
                 self._trap(session)
         self._filler.begin(worker, refill=refill)
 

@@ -24,7 +24,9 @@ from l2tpns_plugins_garden.settings import NamedGarden, Settings
 class HostApi:
     """The part of PluginApi that the garden uses."""
 
+    name = "garden"
     is_master = True
+    keeps_sessions = False
     log = logging.LoggerAdapter(logging.getLogger("garden"), {})
 
     def __init__(self, directory: Path, gardens: Iterable[str] = ("unpaid",)) -> None:

@@ -89,7 +89,9 @@ class FakeConnections:
 class FakeApi:
     """The part of PluginApi that the garden uses."""
 
+    name = "garden"
     is_master = True
+    keeps_sessions = False
     log = logging.LoggerAdapter(logging.getLogger("test.garden"), {})
 
     def __init__(self, world: World, directory: Path, settings: Settings | None = None) -> None:

@@ -93,7 +93,10 @@ class Config:
         10, "Time between regular cleanups.", unit="seconds", limits=(1, DAY_S)
     )
     save_state: bool = directive(
-        False, "Keep sessions over a restart by SIGTERM.", acts_at=ActsAt.RESTART, acts=False
+        False,
+        "Keep tunnels and sessions over a restart: by SIGTERM or SIGINT, and after a crash. See "
+        "docs/restarts.md.",
+        acts_at=ActsAt.RESTART,
     )
     setuid: str = directive(
         "", "User to change to after the start.", acts_at=ActsAt.RESTART, acts=False

@@ -139,6 +139,21 @@ class UserPlane:
         entry = self._table.sessions.get(key)
         return NEVER if entry is None else entry.counters()
 
+    def own_counters(self, key: int) -> SessionCounters:
+        """What of counters() ends with this process: all."""
+        return self.counters(key)
+
+    def resume(self, key: int, total: SessionCounters, own: SessionCounters) -> None:
+        """Count on from where another process was with an installed session."""
+        entry = self._table.sessions.get(key)
+        if entry is not None:
+            entry.octets_in, entry.octets_out, entry.packets_in, entry.packets_out = total[:4]
+            entry.heard_at, entry.data_at = total.heard_at, total.data_at
+
+    def take_unclaimed(self) -> dict[int, SessionCounters]:
+        """Sessions of another process that nobody installed, with what is counted of them: none."""
+        return {}
+
     def throttle_state(self, key: int) -> ThrottleState | None:
         """How the limits of a session fare; None when it has none in the plane."""
         entry = self._table.sessions.get(key)

@@ -18,6 +18,7 @@ from l2tpns_core.l2tp.events import (
     LinkInfoReceived,
 )
 from l2tpns_core.l2tp.message import Message, encode_message
+from l2tpns_core.l2tp.saved import SavedCall
 from l2tpns_core.l2tp.states import CALL_TABLE, CallAction, CallState
 from l2tpns_core.l2tp.values import ResultCode, Value
 
@@ -99,6 +100,18 @@ class CallTable:
             call.state = CallState.CLOSED
         self.by_id.clear()
         self._by_peer_id.clear()
+
+    def restore(self, saved: SavedCall) -> None:
+        """See Tunnel.restore_call()."""
+        if saved.session_id in self.by_id or saved.peer_session_id in self._by_peer_id:
+            raise ValueError(f"session id {saved.session_id} or that of its LAC is not free")
+        call = Call(
+            saved.peer_session_id,
+            saved.session_id,
+            CallState.ESTABLISHED,
+            sequencing_required=saved.sequencing_required,
+        )
+        self.by_id[call.session_id] = self._by_peer_id[call.peer_session_id] = call
 
     # What the LAC says
 

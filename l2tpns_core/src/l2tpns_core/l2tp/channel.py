@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from l2tpns_core.l2tp.config import EndpointConfig
 from l2tpns_core.l2tp.message import ControlHeader, encode_header
+from l2tpns_core.l2tp.saved import SavedChannel, SavedMessage
 
 MASK: Final = 0xFFFF
 HALF: Final = 0x8000
@@ -104,6 +105,7 @@ class Channel:
         "next_nr",
         "peer_id",
         "peer_window",
+        "queued",
         "retransmissions",
     )
 
@@ -120,6 +122,8 @@ class Channel:
         """Messages that came again."""
         self.dropped = 0
         """Messages beyond our window or our bounds, or with an impossible Nr."""
+        self.queued = 0
+        """Messages that were ever handed to send()."""
         self._queue: deque[_Outgoing] = deque()
         self._acknowledged = 0  # number of the first message in the queue
         self._in_flight = 0
@@ -161,6 +165,24 @@ class Channel:
         """Queue a message. `is_answer` says that the peer made us send it."""
         self._queue.append(_Outgoing(session_id, body, is_answer))
         self._answers += is_answer
+        self.queued += 1
+
+    def export(self, latest: int | None = None) -> SavedChannel:
+        """Where the channel is, with the `latest` messages of its queue; None is all of it."""
+        count = len(self._queue) if latest is None else min(latest, len(self._queue))
+        return SavedChannel(
+            self._acknowledged,
+            self.next_ns,
+            self.next_nr,
+            tuple(SavedMessage(*self._queue[index]) for index in range(-count, 0)),
+        )
+
+    def restore(self, saved: SavedChannel) -> None:
+        """Go on in a new channel where another was: what is not acknowledged is sent again."""
+        self._acknowledged, self.next_nr = saved.acknowledged, saved.next_nr
+        for message in saved.messages:
+            self.send(message.session_id, message.body, message.is_answer)
+        self._sent = min(saved.next_ns - saved.acknowledged & MASK, len(self._queue))
 
     def receive(self, header: ControlHeader, body: bytes, now: float) -> list[tuple[int, bytes]]:
         """Take a message or ZLB; return what is in order now, as (session id, body)."""

@@ -1,6 +1,7 @@
 """All tunnels of one LNS: which datagram belongs to which, and who may open one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from l2tpns_core.l2tp.avp import AvpType
@@ -15,6 +16,7 @@ from l2tpns_core.l2tp.message import (
     decode_message,
     encode_header,
 )
+from l2tpns_core.l2tp.saved import SavedChannel, SavedTunnel
 from l2tpns_core.l2tp.setup import check_request, encode_stop
 from l2tpns_core.l2tp.states import TunnelState
 from l2tpns_core.l2tp.tunnel import Tunnel
@@ -114,6 +116,21 @@ class Endpoint:
         one in their place. They have events."""
         touched, self._touched = self._touched, []
         return touched
+
+    def restore(self, saved: SavedTunnel, channel: SavedChannel, now: float) -> Tunnel:
+        """Go on with an established tunnel of another process, which counts as heard of just now.
+
+        Raises ValueError when its id, or that of the LAC, belongs to another tunnel.
+        """
+        peer = (saved.address, saved.port)
+        key = (peer, saved.peer_id)
+        if saved.local_id in self.tunnels or key in self._by_key:
+            raise ValueError(f"tunnel id {saved.local_id} or that of its LAC is taken")
+        config = replace(self.config, receive_window=saved.receive_window)
+        tunnel = Tunnel(saved.local_id, peer, saved.local, config, self._shared, self._random, now)
+        tunnel.restore(saved, channel)
+        self.tunnels[saved.local_id] = self._by_key[key] = tunnel
+        return tunnel
 
     def forget(self, tunnel: Tunnel) -> None:
         """Drop a tunnel after its TunnelFinished; a second call does nothing."""

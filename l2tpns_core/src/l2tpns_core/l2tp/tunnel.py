@@ -19,6 +19,7 @@ from l2tpns_core.l2tp.config import EndpointConfig, Peer, Shared
 from l2tpns_core.l2tp.errors import L2tpError
 from l2tpns_core.l2tp.events import Event, TunnelClosed, TunnelFinished, TunnelOpened
 from l2tpns_core.l2tp.message import ControlHeader, Message, decode_message, encode_message
+from l2tpns_core.l2tp.saved import SavedCall, SavedChannel, SavedTunnel
 from l2tpns_core.l2tp.setup import encode_reply, encode_stop, hiding_of
 from l2tpns_core.l2tp.states import TUNNEL_TABLE, TunnelAction, TunnelState
 
@@ -168,6 +169,36 @@ class Tunnel:
             return
         self.channel.send(0, encode_stop(self.local_id, result, error, text, self._hiding))
         self._enter_closing(TunnelClosed(self, result, error, text, by_peer=False), now)
+
+    # Going on in another process
+
+    def export(self) -> SavedTunnel | None:
+        """What another process must know of the tunnel itself; None unless it is established."""
+        if self.state is not TunnelState.ESTABLISHED:
+            return None
+        return SavedTunnel(
+            self.local_id,
+            self.peer_id,
+            *self.peer,
+            self.local,
+            self.channel.peer_window,
+            self._config.receive_window,
+            self.hostname,
+            self.vendor_name,
+        )
+
+    def restore(self, saved: SavedTunnel, channel: SavedChannel) -> None:
+        """Be established as the tunnel of another process was."""
+        self.peer_id = self.channel.peer_id = saved.peer_id
+        self.hostname, self.vendor_name = saved.hostname, saved.vendor_name
+        self.channel.set_peer_window(saved.peer_window)
+        self.channel.restore(channel)
+        self._challenge = b""
+        self.state = TunnelState.ESTABLISHED
+
+    def restore_call(self, saved: SavedCall) -> None:
+        """Know a call that is established. Raises ValueError when an id of it is taken."""
+        self._calls.restore(saved)
 
     # What the endpoint calls
 

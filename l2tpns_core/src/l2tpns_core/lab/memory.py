@@ -41,6 +41,7 @@ class MemoryRadius:
             AccessOutcome.ACCEPT
         )
         self._pending: dict[int, tuple[AccessRequest, Callable[[AccessReply], None]]] = {}
+        self._unsettled: list[Callable[[bool], None]] = []
         self._handle = 0
 
     def authenticate(self, request: AccessRequest, done: Callable[[AccessReply], None]) -> int:
@@ -52,7 +53,14 @@ class MemoryRadius:
     def account(self, record: AccountingRecord, done: Callable[[bool], None]) -> int:
         self._handle += 1
         self.records.append(record)
+        self._unsettled.append(done)
         return self._handle
+
+    def settle_all(self) -> None:
+        """A server acknowledges every record so far."""
+        unsettled, self._unsettled = self._unsettled, []
+        for done in unsettled:
+            done(True)
 
     def cancel(self, handle: int) -> None:
         self.cancelled.append(handle)

@@ -5,8 +5,10 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.lns.state import Keeper, NoKeeper
 from l2tpns_core.plugins.events import ParamRadiusAccount
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.model import (
@@ -48,6 +50,7 @@ class Accounting:
         "_wall",
         "counters",
         "enabled",
+        "keeper",
     )
 
     def __init__(
@@ -64,6 +67,7 @@ class Accounting:
         self._waiting: deque[tuple[Session, AccountingRecord]] = deque()
         self._is_asking = False
         self.enabled = False
+        self.keeper: Keeper = NoKeeper()
         self.counters = AccountingCounters()
 
     def start(self, session: Session) -> None:
@@ -80,13 +84,14 @@ class Accounting:
             self.counters.interims += 1
             self._send(session, AccountingStatus.INTERIM, usage)
 
-    def stop(self, session: Session, usage: SessionCounters) -> None:
-        """Send the Stop if there was a Start. The second call does nothing."""
+    def stop(self, session: Session, usage: SessionCounters, ended_at: float | None = None) -> None:
+        """Send the Stop if there was a Start. The second call does nothing. `ended_at` is when that
+        was, if it was not now."""
         if not session.accounting_started:
             return
         session.accounting_started = False
         self.counters.stops += 1
-        self._send(session, AccountingStatus.STOP, usage)
+        self._send(session, AccountingStatus.STOP, usage, ended_at)
 
     def announce(self, *, on: bool) -> None:
         """Accounting-On when the LNS comes up, Accounting-Off before it goes (section 5.1)."""
@@ -104,19 +109,25 @@ class Accounting:
         )
 
     def _send(
-        self, session: Session, status: AccountingStatus, usage: SessionCounters | None
+        self,
+        session: Session,
+        status: AccountingStatus,
+        usage: SessionCounters | None,
+        at: float | None = None,
     ) -> None:
-        record = AccountingRecord(status, self._wall(), identity_of(session))
+        now = self._clock()
+        at = now if at is None else at
+        record = AccountingRecord(status, self._wall() - now + at, identity_of(session))
         if usage is not None:
             record.usage = Usage(
                 usage.octets_in, usage.octets_out, usage.packets_in, usage.packets_out
             )
-            record.session_time = round(self._clock() - session.start_sent_at)
+            record.session_time = round(at - session.start_sent_at)
         if status is AccountingStatus.STOP and session.ending is not None:
             record.terminate_cause = int(session.ending.cause)
             record.reason = session.ending.reason
         if not self._plugins.listens("radius_account"):
-            self._radius.account(record, self._done)
+            self.deliver(record)
             return
         self._waiting.append((session, record))
         if self._is_asking:
@@ -135,7 +146,16 @@ class Accounting:
         )
         self._plugins.radius_account(param)
         record.extra = _pairs(param.packet)
-        self._radius.account(record, self._done)
+        self.deliver(record)
+
+    def deliver(self, record: AccountingRecord) -> None:
+        """Hand a record to RADIUS."""
+        self.keeper.report_sent(record)
+        self._radius.account(record, partial(self._settled, record))
+
+    def _settled(self, record: AccountingRecord, delivered: bool) -> None:
+        self._done(delivered)
+        self.keeper.report_settled(record)
 
     def _done(self, delivered: bool) -> None:
         if not delivered:

@@ -65,6 +65,7 @@ class Pump:
                     self._pump_tunnel(entry, now)
         finally:
             self._is_running = False
+            self._lns.keeper.commit()
         if self._lns.on_rest is not None and self._lns.at_rest:
             self._lns.on_rest()
 
@@ -110,7 +111,9 @@ class Pump:
             entry.ended, draining = True, False
             tunnel.close(entry.drain_result, 0, entry.drain_reason, now)
         datagrams = tunnel.datagrams_to_send(now)
+        lns.keeper.tunnel_changed(entry)
         if datagrams:
+            lns.keeper.commit()
             peer, local = tunnel.peer, tunnel.local
             lns.plane.send_control([(datagram, peer, local) for datagram in datagrams])
         if lns.has_tunnel(tunnel.local_id):

@@ -35,7 +35,7 @@ from l2tpns_core.lns.lives import Lives
 from l2tpns_core.lns.login import Login
 from l2tpns_core.lns.pump import Pump
 from l2tpns_core.lns.settings import settings_from
-from l2tpns_core.lns.state import KernelRoutes, LnsCounters, TunnelEntry
+from l2tpns_core.lns.state import Keeper, KernelRoutes, LnsCounters, NoKeeper, TunnelEntry
 from l2tpns_core.lns.tables import SessionTable
 from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
 from l2tpns_core.plugins.manager import PluginManager
@@ -107,6 +107,9 @@ class Lns:
         self._stale = Backlog(self.timers, self._reinstall)
         self._stranded = Backlog(self.timers, self._route_if_uncovered)
         self._remembering = Backlog(self.timers, _forget_plugin_data)
+        self.keeper: Keeper = NoKeeper()
+        self.keeps_sessions = False
+        """The process is about to end, and its sessions go on in another."""
         self.on_rest: Callable[[], None] | None = None
         """Told that nothing is left, after shut_down()."""
 
@@ -218,6 +221,7 @@ class Lns:
         ended there is nothing to follow: it is told when there is."""
         if session.link is not None and session.state is not SessionState.ENDED:
             self.install(session)
+            self.keeper.commit()
 
     def ask_radius(
         self, session: Session, user: str, password: str, done: Callable[[AccessReply], None]
@@ -261,6 +265,15 @@ class Lns:
         ending = Ending(reason, TerminateCause.ADMIN_REBOOT)
         for entry in list(self._tunnels.values()):
             self._drain(entry, ending, StopResult.SHUTTING_DOWN, now)
+        self._pump.flush(now)
+
+    def end_unfinished(self, reason: str) -> None:
+        """End at once every session that is not up: nobody else can go on with it."""
+        now = self.clock()
+        ending = Ending(reason, TerminateCause.NAS_REBOOT)
+        for session in list(self.sessions.values()):
+            if not session.network_up or session.state is not SessionState.NETWORK:
+                self.end_now(session, ending, now)
         self._pump.flush(now)
 
     def cut_off(self, reason: str, limit: int) -> int:
@@ -338,6 +351,32 @@ class Lns:
         self._unique += 1
         return self._unique
 
+    @property
+    def highest_unique(self) -> int:
+        """The last number that next_unique() gave out."""
+        return self._unique
+
+    def go_on_from(self, unique: int) -> None:
+        """Numbers up to this one were given out by another process."""
+        self._unique = max(self._unique, unique)
+
+    def adopt_tunnel(self, tunnel: Tunnel) -> TunnelEntry:
+        """Go on with a tunnel that the endpoint has restored."""
+        entry = self._entry_of(tunnel)
+        self._pump.touch_tunnel(entry)
+        return entry
+
+    def adopt_session(self, session: Session, entry: TunnelEntry) -> None:
+        """Go on with a session of another process: in every table, but not in the plane yet."""
+        session.timer = Timer(partial(self.session_due, session))
+        self.tables.add(session)
+        self.tables.index_login(session)
+        entry.keys[session.key] = None
+
+    def flush(self, now: float) -> None:
+        """Carry out what was noted outside of a call."""
+        self._pump.flush(now)
+
     def has_tunnel(self, tunnel_id: int) -> bool:
         return tunnel_id in self._tunnels
 
@@ -409,6 +448,7 @@ class Lns:
         usage = garden.counted(session, self.plane.remove(session.key))
         session.final_usage = usage
         self.lives.end(session, usage)
+        self.keeper.session_ended(session)
         self.login.abandon(session)
         self.login.release_address(session, now)
         self.tables.remove(session)
@@ -430,6 +470,7 @@ class Lns:
 
     def install(self, session: Session) -> None:
         """Tell the plane what it needs to know of a session as it is now."""
+        self.keeper.session_changed(session)
         tunnel, link = self._tunnels[session.tunnel_id].tunnel, session.link
         call = tunnel.calls.get(session.session_id)
         forwards = session.network_up and session.state is SessionState.NETWORK

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from l2tpns_core.l2tp.codes import StopResult
 from l2tpns_core.l2tp.tunnel import Tunnel
+from l2tpns_core.radius.model import AccountingRecord
+from l2tpns_core.session import Session
 from l2tpns_core.timers import Timer
 
 
@@ -19,6 +21,49 @@ class KernelRoutes(Protocol):
 
     def covers(self, ip: int) -> bool:
         """Whether an address lies in a network of the pool, which is routed for good."""
+
+
+class Keeper(Protocol):
+    """Writes down what another process must know to go on. Calls return at once."""
+
+    def session_changed(self, session: Session) -> None:
+        """Something of a session that outlives it has changed, or is about to in this turn."""
+
+    def session_ended(self, session: Session) -> None: ...
+
+    def tunnel_changed(self, entry: "TunnelEntry") -> None:
+        """The tunnel has heard something, or has something to send."""
+
+    def report_sent(self, record: AccountingRecord) -> None:
+        """An accounting record is about to go out: a Start or a Stop must arrive."""
+
+    def report_settled(self, record: AccountingRecord) -> None:
+        """It has arrived, or nobody tries any more."""
+
+    def commit(self) -> None:
+        """What was told is about to be seen outside."""
+
+
+class NoKeeper:
+    """Nothing outlives the process."""
+
+    def session_changed(self, session: Session) -> None:
+        pass
+
+    def session_ended(self, session: Session) -> None:
+        pass
+
+    def tunnel_changed(self, entry: "TunnelEntry") -> None:
+        pass
+
+    def report_sent(self, record: AccountingRecord) -> None:
+        pass
+
+    def report_settled(self, record: AccountingRecord) -> None:
+        pass
+
+    def commit(self) -> None:
+        pass
 
 
 @dataclass(slots=True)

@@ -27,6 +27,11 @@ class SessionIds:
             return self._fresh - 1
         return self._free.popleft() if self._free else None
 
+    def reserve(self, used: set[int]) -> None:
+        """Begin with these in use, and those below the highest of them free."""
+        self._fresh = max(used, default=0) + 1
+        self._free.extend(number for number in range(1, self._fresh) if number not in used)
+
     def give_back(self, session_id: int) -> None:
         self._free.append(session_id)
 

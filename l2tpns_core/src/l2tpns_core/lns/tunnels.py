@@ -101,6 +101,7 @@ class TunnelEvents:
         lns.tables.add(session)
         entry.keys[session.key] = None
         lns.counters.session_created += 1
+        lns.keeper.session_changed(session)
         tunnel.accept_call(call, session_id, now)
 
     def _call_connected(self, entry: TunnelEntry, event: l2tp.CallConnected, now: float) -> None:

@@ -98,13 +98,22 @@ class TunRoutes:
         for prefix in sorted(old - self._pool):
             self.remove(*prefix)
 
-    async def start(self) -> None:
-        """Remove what a former run left behind and begin to work. Errors are logged."""
+    async def start(self, *, adopt: bool = False) -> None:
+        """Remove what a former run left behind and begin to work; with `adopt` that stays until
+        prune(). Errors are logged."""
         for prefix, metric in await self._netlink.routes_of(self._index, self._protocol):
+            if adopt and metric == self._metric:
+                self._present.add(prefix)
+                continue
             log.info("removing the route %s, left over", prefix_text(prefix))
             await self._change("del", prefix, metric)
         self._worker = asyncio.create_task(self._work(), name="routes")
         self._worker.add_done_callback(self._report_end)
+
+    def prune(self) -> None:
+        """Remove what a former run left and nobody has added again."""
+        for prefix in sorted(self._present - self._wanted):
+            self._note(prefix)
 
     async def settle(self) -> None:
         """Wait until the kernel has been told of every change. Only after start()."""

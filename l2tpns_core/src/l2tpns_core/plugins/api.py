@@ -34,6 +34,8 @@ class Core(Protocol):
     @property
     def sessions(self) -> Mapping[int, "Session"]: ...
     @property
+    def keeps_sessions(self) -> bool: ...
+    @property
     def config(self) -> object:
         """The directives in force as attributes."""
 
@@ -109,6 +111,12 @@ class PluginApi:
     def is_master(self) -> bool:
         """Whether this node decides: the master of its cluster, or alone."""
         return self._core.is_master
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether the sessions outlive the daemon, which is about to stop (save_state): then
+        plugin_done() leaves what holds for them as it is."""
+        return self._core.keeps_sessions
 
     def now(self) -> float:
         """Seconds of the clock by which the daemon's timers go, and every `*_at` of a session. In

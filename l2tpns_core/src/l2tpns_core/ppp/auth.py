@@ -105,6 +105,17 @@ class AuthExchange:
         self.state = AuthState.PENDING
         return AuthenticationRequested(self.protocol, proxy.auth_name, credentials)
 
+    @property
+    def identifier(self) -> int:
+        """That of the last exchange."""
+        return self._identifier
+
+    def restore(self, timer_at: float | None) -> None:
+        """The peer has logged in, in another process."""
+        self.state = AuthState.PASSED
+        self._logged_in = True
+        self.timer_at = timer_at
+
     def receive(self, host: Host, protocol: int, packet: Packet) -> AuthenticationRequested | None:
         """Handle a PAP or CHAP packet. Raises PppError when it is malformed."""
         if protocol == Protocol.PAP:

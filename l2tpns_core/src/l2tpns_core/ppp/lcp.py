@@ -10,6 +10,7 @@ from l2tpns_core.ppp.errors import PppError
 from l2tpns_core.ppp.frame import HEADER_BYTES, Code, Packet, Protocol, encode_packet
 from l2tpns_core.ppp.options import Option, Verdict, decode_options, encode_options
 from l2tpns_core.ppp.protocol import ControlProtocol, Host
+from l2tpns_core.ppp.saved import SavedLink
 
 DEFAULT_MRU: Final = 1500
 MIN_MRU: Final = 576
@@ -108,6 +109,18 @@ class Lcp(ControlProtocol):
         self.state = State.OPENED
         self._answered = True
         return True
+
+    @property
+    def asked_mru(self) -> int:
+        """The MRU of our Configure-Request, 0 for none."""
+        return self._mru
+
+    def restore_options(self, saved: SavedLink, asked_auth: AuthProtocol) -> None:
+        """What both sides agreed on in another process."""
+        self.auth = asked_auth
+        self.magic, self.peer_magic = saved.magic, saved.peer_magic
+        self._mru, self.peer_mru = saved.mru, saved.peer_mru
+        self.acfc, self.pfc = saved.acfc, saved.pfc
 
     # What we ask for.
 

@@ -32,6 +32,7 @@ from l2tpns_core.ppp.frame import Code, Packet, Protocol, decode_frame, decode_p
 from l2tpns_core.ppp.ipcp import Ipcp, wanted_address
 from l2tpns_core.ppp.keepalive import Keepalive
 from l2tpns_core.ppp.lcp import Lcp
+from l2tpns_core.ppp.saved import SavedLink
 
 __all__ = [
     "AuthProtocol",
@@ -254,6 +255,48 @@ class Link:
             self._end(CloseReason.LOCAL, reason, Phase.DEAD)
         else:
             self._shut(CloseReason.LOCAL, reason, now)
+
+    # Going on in another process.
+
+    def export(self, now: float) -> SavedLink | None:
+        """What another process must know to go on; None unless IPv4 packets may pass."""
+        lcp, ipcp, auth = self._lcp, self._ipcp, self._auth
+        if ipcp is None or auth is None or self.phase is not Phase.NETWORK:
+            return None
+        if lcp.state is not State.OPENED or ipcp.state is not State.OPENED:
+            return None
+        network = ipcp.network
+        return SavedLink(
+            auth.protocol.value,
+            lcp.auth.value,
+            lcp.magic,
+            lcp.peer_magic,
+            lcp.asked_mru,
+            lcp.peer_mru,
+            lcp.acfc,
+            lcp.pfc,
+            network.local_ip,
+            network.peer_ip,
+            network.dns,
+            auth.identifier,
+            -1.0 if auth.timer_at is None else max(auth.timer_at - now, 0.0),
+        )
+
+    def restore(self, saved: SavedLink, now: float) -> None:
+        """Be up, in a new link, as another process left one. The peer counts as heard just now.
+        Raises ValueError for what is no protocol to log in with."""
+        lcp, protocol = self._lcp, AuthProtocol(saved.auth)
+        lcp.restore_options(saved, AuthProtocol(saved.asked_auth))
+        lcp.restore(self)
+        ipcp = self._ipcp = Ipcp(NetworkConfig(saved.local_ip, saved.peer_ip, saved.dns))
+        ipcp.restore(self)
+        ipcp.heard = True
+        self._auth = AuthExchange(protocol, saved.login_id)
+        challenged = saved.rechallenge_in >= 0 and protocol is not AuthProtocol.PAP
+        self._auth.restore(now + saved.rechallenge_in if challenged else None)
+        self._keepalive = Keepalive(self.config, self.random, now)
+        self.ip_prefix = IP_PREFIXES[lcp.acfc, lcp.pfc]
+        self.phase = Phase.NETWORK
 
     # What the protocols call.
 

@@ -159,6 +159,13 @@ class ControlProtocol(ABC):
             return self.step(host, Input.RUC, now, packet)
         return handler(self, host, packet, now)
 
+    def restore(self, host: Host) -> None:
+        """Be Opened, as in another process. Identifiers begin anywhere: those that were used last
+        are not known any more."""
+        self.state = State.OPENED
+        self._answered = True
+        self._identifier = host.random(1)[0]
+
     def is_timer_due(self, now: float) -> bool:
         return self.timer_at is not None and now >= self.timer_at
 

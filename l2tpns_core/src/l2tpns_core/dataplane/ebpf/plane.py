@@ -50,6 +50,8 @@ class EbpfPlane:
         """The sessions of each LAC."""
         self._begun: dict[int, ThrottleState] = {}
         """What sessions with limits had used in the kernel when these were set."""
+        self._adopted = frozenset(fast.keys())
+        """Sessions of another process that the kernel still serves."""
         self._left: dict[int, SessionCounters] = {}
         """Sessions that the kernel has no place for, with what they used in it before."""
 
@@ -81,6 +83,23 @@ class EbpfPlane:
         """The counters of one session so far."""
         found = together(self.fast.counters(key), self.user.counters(key))
         return together(self._left[key], found) if key in self._left else found
+
+    def own_counters(self, key: int) -> SessionCounters:
+        """What of counters() ends with this process."""
+        own = self.user.counters(key)
+        return together(self._left[key], own) if key in self._left else own
+
+    def resume(self, key: int, total: SessionCounters, own: SessionCounters) -> None:
+        """Count on from where another process was with an installed session: in `total`, of which
+        `own` was not counted by the kernel. What the kernel has counted it still knows, unless its
+        maps are new."""
+        base = own if key in self._adopted else total
+        self.user.resume(key, base, base)
+
+    def take_unclaimed(self) -> dict[int, SessionCounters]:
+        """Forget the sessions of another process that nobody installed; return what the kernel has
+        counted of them."""
+        return self.fast.remove_many(key for key in self._adopted if key not in self._routes)
 
     def throttle_state(self, key: int) -> ThrottleState | None:
         """How the limits of a session fare; None when it has none in the plane."""
