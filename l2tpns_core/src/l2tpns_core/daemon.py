@@ -37,6 +37,8 @@ from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
+from l2tpns_core.radius.spool.courier import Courier
+from l2tpns_core.radius.spool.opening import open_spool
 from l2tpns_core.startup import (
     StartError,
     detach,
@@ -103,6 +105,7 @@ class Daemon:
     lns: Lns
     plane: UserPlane | EbpfPlane
     radius: RadiusClient
+    courier: Courier
     plugins: PluginManager
     console: Console
     log_control: LogControl
@@ -152,6 +155,7 @@ class Daemon:
         self.plugins = PluginManager()
         self.radius = RadiusClient(radius_config(config), loop)
         stack.callback(self.radius.close)
+        await self._open_spool(loop, stack)
         self._l2tp_socket = open_l2tp_socket(config, stack)
         self._planes = PlaneHost(config, stack)
         self._planes.clear()
@@ -161,6 +165,7 @@ class Daemon:
         self.console = Console(
             self.lns,
             self.radius,
+            self.courier,
             self.plane.plane_counters,
             self._planes.report,
             loaded.config,
@@ -190,6 +195,18 @@ class Daemon:
         stack.callback(self.plane.stop)
         ticker = loop.create_task(self._tick(loop), name="every second")
         stack.callback(ticker.cancel)
+
+    async def _open_spool(
+        self, loop: asyncio.AbstractEventLoop, stack: contextlib.AsyncExitStack
+    ) -> None:
+        """Find the accounting records that a former process could not deliver."""
+        config = self.running
+        self.courier = Courier(self.radius, loop, time.time)
+        stack.push_async_callback(self.courier.close)
+        self.courier.configure(config.accounting_spool_size, float(config.radius_dead_time))
+        if config.accounting_spool_size:
+            directory = Path(config.accounting_spool or Path(config.state_dir) / "accounting")
+            await open_spool(self.courier, directory, loop, is_needed=config.radius_accounting)
 
     def _read_pool(self) -> PoolFile:
         path = self.config_path.parent / "ip_pool"
@@ -247,7 +264,7 @@ class Daemon:
         self.lns = Lns(
             config,
             plane=self.plane,
-            radius=self.radius,
+            radius=self.courier,
             pool=AddressPool(pool_file.addresses),
             plugins=self.plugins,
             routes=self._routes,
@@ -356,6 +373,9 @@ class Daemon:
         self.log_control.set_destination(self.running.log_file)
         self.log_control.set_level(self._debug(self.running))
         self.radius.reconfigure(radius_config(self.running))
+        self.courier.configure(
+            self.running.accounting_spool_size, float(self.running.radius_dead_time)
+        )
         self.plane.configure(plane_options(self.running))
         self.lns.configure(self.running)
         self._host.configure()
@@ -404,7 +424,7 @@ class Daemon:
                 left = self.lns.cut_off("LNS is shutting down", CUT_OFF_SLICE)
                 await asyncio.sleep(0)
         self.lns.accounting.announce(on=False)
-        await self.radius.drain(RADIUS_DRAIN_S)
+        await self.courier.drain(RADIUS_DRAIN_S)
         self._routes.withdraw()
         await self._routes.settle()
 
