@@ -142,14 +142,16 @@ def test_delivery_stops_as_soon_as_the_server_is_gone_again(run: Run, tmp_path: 
             depot.report(str(number), STOP)
         await asyncio.sleep(60)
 
+        is_dead = asyncio.Event()
+
         def die_after_a_hundred(stub: Stub, request: Received) -> None:
             answer(stub, request)
             if depot.courier.counters.delivered >= 100:
                 stub.behave = be_silent
+                is_dead.set()
 
         stub.behave = die_after_a_hundred
-        while stub.behave is not be_silent:
-            await asyncio.sleep(0.01)
+        await is_dead.wait()
         delivered_at = lab.loop.time()
         await asyncio.sleep(GIVEN_UP_S)
         assert depot.courier.status().is_down
