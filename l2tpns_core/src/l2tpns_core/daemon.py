@@ -31,6 +31,7 @@ from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
 from l2tpns_core.observe.counters import counters_of, speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
+from l2tpns_core.observe.usage_files import UsageFiles
 from l2tpns_core.planes import PlaneHost
 from l2tpns_core.plugin_host import PluginHost
 from l2tpns_core.plugins.discovery import PluginError
@@ -272,6 +273,11 @@ class Daemon:
             wall=time.time,
             random=os.urandom,
         )
+        usage_files = UsageFiles(loop, str(config.bind_address))
+        self.lns.usage_report.on_report = lambda at, lines: usage_files.put(
+            self.running.accounting_dir, self.running.hostname, at, lines
+        )
+        stack.push_async_callback(usage_files.close)
         self._connect_plane()
         timer = LoopTimer(loop, self.lns)
         stack.callback(timer.close)
@@ -424,6 +430,7 @@ class Daemon:
                 left = self.lns.cut_off("LNS is shutting down", CUT_OFF_SLICE)
                 await asyncio.sleep(0)
         self.lns.accounting.announce(on=False)
+        self.lns.usage_report.finish()
         await self.courier.drain(RADIUS_DRAIN_S)
         self._routes.withdraw()
         await self._routes.settle()

@@ -54,6 +54,7 @@ def set_garden(lns: "Lns", session: Session, trapped: bool, user: str | None = N
 
 
 def _enter(lns: "Lns", session: Session) -> None:
+    lns.usage_report.leave(session, lns.usage(session))
     session.walled_garden = True
     lns.accounting.stop(session, lns.usage(session))
     session.next_interim_at = 0.0
