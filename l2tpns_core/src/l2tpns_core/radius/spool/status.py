@@ -18,7 +18,6 @@ class SpoolCounters:
     """Records that were given up, because servers acknowledged others but never these."""
     outages: int = 0
     """How often nobody took accounting records."""
-    write_failures: int = 0
 
 
 @dataclass(slots=True, frozen=True)

@@ -46,7 +46,6 @@ class SpoolWriter:
         self._task: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._is_broken = False
-        self.failures = 0
 
     @property
     def is_broken(self) -> bool:
@@ -78,8 +77,12 @@ class SpoolWriter:
         self._file.close()
 
     def _note(self, line: bytes, done: Callable[[], None] | None) -> None:
+        if self._retry is not None:  # it is in the queue, which will be written anew
+            if done is not None:
+                self._loop.call_soon(done)
+            return
         self._notes.append(_Note(line, done))
-        if self._task is None and self._retry is None:
+        if self._task is None:
             self._begin()
 
     def _begin(self) -> None:
@@ -116,7 +119,6 @@ class SpoolWriter:
         return self._file.size - live > max(live, WASTE_BYTES)
 
     def _failed(self, error: OSError) -> None:
-        self.failures += 1
         if not self._is_broken:
             log.error(
                 "accounting records cannot be written to %s: %s; they are kept in memory only",
