@@ -166,7 +166,7 @@ class FakeContext:
         self.config = Config()
         self.requests: list[FakeRequest] = []
         self.radius = SimpleNamespace(pending=lambda: iter(self.requests))
-        self.spool = SpoolStatus(0, 0, 1_000_000, None, 0, is_down=False, on_disk=True)
+        self.spool = SpoolStatus(0, 0, 1_000_000, None, 0, 0, is_down=False, on_disk=True)
         self.rates = Bandwidth()
         self.totals = TrafficTotals(Traffic(22556, 43, 0, 0, 22160, 40, 0), Traffic())
         self.values = {"tunnel_created": 2, "session_created": 4}

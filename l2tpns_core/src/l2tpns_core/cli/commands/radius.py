@@ -64,6 +64,8 @@ def _spool_lines(spool: SpoolView) -> list[str]:
             f"Accounting spool: {spool.records} records, {spool.octets} of {spool.limit} bytes, "
             f"the oldest {age} old, {spool.in_flight} being sent"
         )
+    if spool.dropped:
+        lines.append(f"Lost for want of room: {spool.dropped} accounting records")
     if spool.is_down:
         lines.append("No RADIUS server takes accounting")
     if spool.records and not spool.on_disk:
@@ -78,6 +80,7 @@ def _spool_data(spool: SpoolView) -> dict[str, object]:
         "limit": spool.limit,
         "oldest_age_s": spool.oldest_age_s,
         "in_flight": spool.in_flight,
+        "dropped": spool.dropped,
         "down": spool.is_down,
         "on_disk": spool.on_disk,
     }

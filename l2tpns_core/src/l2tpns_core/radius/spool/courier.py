@@ -373,6 +373,7 @@ class Courier:
             limit=self._limit,
             oldest_age_s=None if oldest is None else max(self._wall() - oldest, 0.0),
             in_flight=len(self._flying),
+            dropped=self.counters.dropped,
             is_down=self._is_down,
             on_disk=self._writer is not None and not self._writer.is_broken,
         )

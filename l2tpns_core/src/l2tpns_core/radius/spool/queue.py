@@ -5,6 +5,7 @@ sessions: they go out alone, after everything older and before everything newer.
 """
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -53,7 +54,7 @@ class SpoolQueue:
         self.octets = 0
         self.barriers = 0
         self._count = 0
-        self._order: dict[int, Entry] = {}
+        self._order: OrderedDict[int, Entry] = OrderedDict()  # its front is found at once
         self._by_session: dict[str, list[Entry]] = {}
         self._resting: set[str] = set()
         self._wakes: list[tuple[float, str]] = []

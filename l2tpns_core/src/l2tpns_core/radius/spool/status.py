@@ -31,6 +31,8 @@ class SpoolStatus:
     oldest_age_s: float | None
     """How long ago the oldest record's event was; None when there is none."""
     in_flight: int
+    dropped: int
+    """Records for which there was no room, since the start."""
     is_down: bool
     """No server takes records at the moment."""
     on_disk: bool
