@@ -12,10 +12,9 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 from l2tpns_core.radius.model import (
     AccessOutcome,
@@ -23,9 +22,9 @@ from l2tpns_core.radius.model import (
     AccessRequest,
     AccountingRecord,
     AccountingStatus,
-    Authenticator,
 )
 from l2tpns_core.radius.spool.errors import SpoolError
+from l2tpns_core.radius.spool.parcel import AccountingClient, Done, Parcel
 from l2tpns_core.radius.spool.queue import NO_SESSION, Entry, SpoolQueue, session_of
 from l2tpns_core.radius.spool.record import decode_record, encode_record
 from l2tpns_core.radius.spool.status import SpoolCounters, SpoolStatus
@@ -51,26 +50,6 @@ COMPLAINT_S: Final = 60.0
 SUPERSEDING: Final = (AccountingStatus.INTERIM, AccountingStatus.STOP)
 ONCE: Final = (AccountingStatus.START, AccountingStatus.STOP)
 
-Done = Callable[[bool], None]
-
-
-class AccountingClient(Authenticator, Protocol):
-    """What the courier needs of the RADIUS client."""
-
-    def take_back(self, handle: int) -> bool:
-        """Forget a request if it was never sent; True when it was not, and is forgotten."""
-
-
-@dataclass(slots=True, eq=False)
-class _Parcel:
-    """A record on its way to a server, or behind another one of its session."""
-
-    record: AccountingRecord
-    done: Done
-    handle: int = 0
-    is_sent: bool = False
-    sent_at: float = 0.0
-
 
 class Courier:
     """An Authenticator that loses no accounting record. Without a writer, or with a limit of 0
@@ -90,7 +69,7 @@ class Courier:
         self._writer: SpoolWriter | None = None
         self._limit = 0
         self._pause_s = 30.0
-        self._lines: dict[str, deque[_Parcel]] = {}
+        self._lines: dict[str, deque[Parcel]] = {}
         self._flying: dict[Entry, float] = {}
         """Records of the spool that are out, and since when."""
         self._is_down = False
@@ -138,7 +117,7 @@ class Courier:
     def account(self, record: AccountingRecord, done: Done) -> int:
         """Report; done(True) when a server acknowledged it or it is safe in the spool, done(False)
         when it is lost. Cannot be cancelled."""
-        parcel = _Parcel(record, done)
+        parcel = Parcel(record, done)
         session = session_of(record)
         if session in self._lines:
             self._lines[session].append(parcel)
@@ -167,7 +146,7 @@ class Courier:
             return True
         return len(self._queue) > 0 and (self._is_down or session == NO_SESSION)
 
-    def _settled(self, session: str, parcel: _Parcel, delivered: bool) -> None:
+    def _settled(self, session: str, parcel: Parcel, delivered: bool) -> None:
         """The RADIUS client is done with a record of the moment."""
         line = self._lines.get(session)
         if line is None or line[0] is not parcel:
@@ -191,7 +170,7 @@ class Courier:
         self._release_barrier()
         self._wake()
 
-    def _is_unwanted(self, session: str, parcel: _Parcel) -> bool:
+    def _is_unwanted(self, session: str, parcel: Parcel) -> bool:
         """An Accounting-On or -Off that a server ignores while it acknowledges others: those have
         overtaken it, so that it would do harm later."""
         if session != NO_SESSION or self._acknowledged_at <= parcel.sent_at:
@@ -243,7 +222,7 @@ class Courier:
     def _has_spool(self) -> bool:
         return self._writer is not None and self._limit > 0
 
-    def _keep(self, parcel: _Parcel) -> None:
+    def _keep(self, parcel: Parcel) -> None:
         """Put a record into the spool, unless there is no room."""
         record, session = parcel.record, session_of(parcel.record)
         known = self._queue.of(session) if session else []
@@ -265,7 +244,7 @@ class Courier:
         self._queue.add(entry)
         self._writer.keep(entry, partial(parcel.done, True))
 
-    def _drop(self, parcel: _Parcel) -> None:
+    def _drop(self, parcel: Parcel) -> None:
         self.counters.dropped += 1
         self._loop.call_soon(parcel.done, False)
         now = self._loop.time()
