@@ -27,6 +27,7 @@ from l2tpns_core.observe.counters import (
 from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
+from l2tpns_core.radius.spool.courier import Courier
 
 
 class Console:
@@ -38,6 +39,7 @@ class Console:
         self,
         lns: Lns,
         radius: RadiusClient,
+        courier: Courier,
         plane_counters: Callable[[], PlaneCounters],
         plane_report: Callable[[], PlaneReport],
         config: Config,
@@ -45,6 +47,7 @@ class Console:
     ) -> None:
         self.lns = lns
         self.radius = radius
+        self.spool_status = courier.status
         self.config = config
         """As it was written, before defaults of the machine were filled in."""
         self.started_time = time.time()
@@ -60,6 +63,7 @@ class Console:
                 "accounting": lambda: counters_of(lns.accounting.counters),
                 "l2tp": lambda: counters_of(lns.endpoint.counters),
                 "radius": lambda: counters_of(radius.counters),
+                "spool": lambda: counters_of(courier.counters),
                 "plane": lambda: counters_of(plane_counters()),
             },
             time.time,

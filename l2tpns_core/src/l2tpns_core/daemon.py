@@ -32,12 +32,15 @@ from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
 from l2tpns_core.observe.counters import counters_of, speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
+from l2tpns_core.observe.usage_files import UsageFiles
 from l2tpns_core.planes import PlaneHost
 from l2tpns_core.plugin_host import PluginHost
 from l2tpns_core.plugins.discovery import PluginError
 from l2tpns_core.plugins.events import ParamBecomeMaster, ParamTimer
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
+from l2tpns_core.radius.spool.courier import Courier
+from l2tpns_core.radius.spool.opening import open_spool
 from l2tpns_core.restart import Restart
 from l2tpns_core.startup import (
     StartError,
@@ -107,6 +110,7 @@ class Daemon:
     lns: Lns
     plane: UserPlane | EbpfPlane
     radius: RadiusClient
+    courier: Courier
     plugins: PluginManager
     console: Console
     log_control: LogControl
@@ -158,6 +162,7 @@ class Daemon:
         self.plugins = PluginManager()
         self.radius = RadiusClient(radius_config(config), loop)
         stack.callback(self.radius.close)
+        await self._open_spool(loop, stack)
         self._l2tp_socket = open_l2tp_socket(config, stack)
         self._planes = PlaneHost(config, stack)
         self._restart = Restart(config, stack)
@@ -169,6 +174,7 @@ class Daemon:
         self.console = Console(
             self.lns,
             self.radius,
+            self.courier,
             self.plane.plane_counters,
             self._planes.report,
             loaded.config,
@@ -210,6 +216,18 @@ class Daemon:
         self._routes.prune()
         if not self.lns.sessions:
             self.lns.accounting.announce(on=True)
+
+    async def _open_spool(
+        self, loop: asyncio.AbstractEventLoop, stack: contextlib.AsyncExitStack
+    ) -> None:
+        """Find the accounting records that a former process could not deliver."""
+        config = self.running
+        self.courier = Courier(self.radius, loop, time.time)
+        stack.push_async_callback(self.courier.close)
+        self.courier.configure(config.accounting_spool_size, float(config.radius_dead_time))
+        if config.accounting_spool_size:
+            directory = Path(config.accounting_spool or Path(config.state_dir) / "accounting")
+            await open_spool(self.courier, directory, loop, is_needed=config.radius_accounting)
 
     def _read_pool(self) -> PoolFile:
         path = self.config_path.parent / "ip_pool"
@@ -271,7 +289,7 @@ class Daemon:
         self.lns = Lns(
             config,
             plane=self.plane,
-            radius=self.radius,
+            radius=self.courier,
             pool=AddressPool(pool_file.addresses),
             plugins=self.plugins,
             routes=self._routes,
@@ -282,6 +300,11 @@ class Daemon:
         if isinstance(self.plane, EbpfPlane):
             self.plane.fast.filters.follow(self.lns.access_lists)
         self._load_access_lists(loaded)
+        usage_files = UsageFiles(loop, str(config.bind_address))
+        self.lns.usage_report.on_report = lambda at, lines: usage_files.put(
+            self.running.accounting_dir, self.running.hostname, at, lines
+        )
+        stack.push_async_callback(usage_files.close)
         self._connect_plane()
         timer = LoopTimer(loop, self.lns)
         stack.callback(timer.close)
@@ -390,6 +413,9 @@ class Daemon:
         self.log_control.set_destination(self.running.log_file)
         self.log_control.set_level(self._debug(self.running))
         self.radius.reconfigure(radius_config(self.running))
+        self.courier.configure(
+            self.running.accounting_spool_size, float(self.running.radius_dead_time)
+        )
         self.plane.configure(plane_options(self.running))
         self.lns.configure(self.running)
         self._host.configure()
@@ -430,7 +456,8 @@ class Daemon:
         await self.radius.drain(HAND_OVER_DRAIN_S)
         self.plane.stop()
         self.lns.end_unfinished("LNS is being restarted")
-        await self.radius.drain(HAND_OVER_DRAIN_S)
+        await self.courier.drain(HAND_OVER_DRAIN_S)
+        self.lns.usage_report.finish()
         if not await self._restart.hand_over():
             log.error("sessions cannot be saved: everybody is disconnected")
             self.lns.endpoint.accepting = True
@@ -456,7 +483,8 @@ class Daemon:
                 left = self.lns.cut_off("LNS is shutting down", CUT_OFF_SLICE)
                 await asyncio.sleep(0)
         self.lns.accounting.announce(on=False)
-        await self.radius.drain(RADIUS_DRAIN_S)
+        self.lns.usage_report.finish()
+        await self.courier.drain(RADIUS_DRAIN_S)
         self._routes.withdraw()
         await self._routes.settle()
 

@@ -149,6 +149,8 @@ class Session:
     counted_before: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Octets in and out, packets in and out that are not the user's: from before the session left
     the walled garden."""
+    reported: tuple[int, int] = (0, 0)
+    """Octets in and out that are in files of accounting_dir already."""
     final_usage: "SessionCounters | None" = None
     """What it has used in all, once it has left the data plane."""
     ending: "Ending | None" = None

@@ -301,7 +301,6 @@ def test_old_startup_config_starts_the_daemon(tmp_path: Path) -> None:
         path, log = stage.site.directory / "startup-config", stage.site.log()
         lines = path.read_text().splitlines()
         for beginning in (
-            "set accounting_dir",
             "set cluster_master",
             "set throttle_buckets",
             "set radius_bind_min",

@@ -19,6 +19,7 @@ from l2tpns_core.observe.counters import Bandwidth, CounterBoard, Traffic, Traff
 from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.ppp.automaton import State
 from l2tpns_core.ppp.link import Phase
+from l2tpns_core.radius.spool.status import SpoolStatus
 from l2tpns_core.session import Session, SessionState
 
 NOW = 5000.0
@@ -191,6 +192,7 @@ class FakeContext:
             pending=lambda: iter(self.requests), servers=lambda: self.servers
         )
         self.busiest = Busiest()
+        self.spool = SpoolStatus(0, 0, 1_000_000, None, 0, 0, is_down=False, on_disk=True)
         self.rates = Bandwidth()
         self.totals = TrafficTotals(Traffic(22556, 43, 0, 0, 22160, 40, 0), Traffic())
         self.values = {"tunnel_created": 2, "session_created": 4}
@@ -206,6 +208,9 @@ class FakeContext:
 
     def bandwidth(self) -> Bandwidth:
         return self.rates
+
+    def spool_status(self) -> SpoolStatus:
+        return self.spool
 
     def plane_report(self) -> PlaneReport:
         return self.plane

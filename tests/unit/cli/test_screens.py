@@ -12,6 +12,7 @@ from l2tpns_core.cli.evaluate import evaluate
 from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.config.startup_config import parse
 from l2tpns_core.observe.counters import Bandwidth, Traffic, TrafficTotals
+from l2tpns_core.radius.spool.status import SpoolStatus
 from l2tpns_core.session import Ending, Route, TerminateCause
 from unit.cli.fakes import (
     GRAMMAR,
@@ -285,6 +286,26 @@ def test_radius_request_shows_its_unix_retry_time() -> None:
     assert screen.lines[1].split() == ["13", "0", "13", "AUTH", "5", str(int(WALL) + 3), "1"]
     assert screen.lines[2].split() == ["14", "-", "-", "WAIT", "-", str(int(WALL) + 3), "1"]
     assert screen.lines[-1] == "Used: 2"
+
+
+def test_radius_screen_tells_what_waits_for_a_server(context: FakeContext) -> None:
+    context.spool = SpoolStatus(3, 1103, 67108864, 70.4, 1, 2, is_down=True, on_disk=False)
+    assert context.run("show radius").lines[-4:] == [
+        "Accounting spool: 3 records, 1103 of 67108864 bytes, the oldest 1 min old, 1 being sent",
+        "Lost for want of room: 2 accounting records",
+        "No RADIUS server takes accounting",
+        "The accounting spool cannot be written to disk",
+    ]
+    assert documents(context.run("show radius", json=True))["spool"] == {
+        "records": 3,
+        "bytes": 1103,
+        "limit": 67108864,
+        "oldest_age_s": 70.4,
+        "in_flight": 1,
+        "dropped": 2,
+        "down": True,
+        "on_disk": False,
+    }
 
 
 def test_counters_screen(context: FakeContext) -> None:

@@ -46,8 +46,12 @@ class Lab:
         return WALL + self.loop.time() - 1000.0
 
     def ask(self, user: bytes = b"alice", credentials: Credentials | None = None) -> int:
-        request = AccessRequest(identity(), user, credentials or PapCredentials(b"correct horse"))
-        return self.client.authenticate(request, self.replies.append)
+        return self.client.authenticate(self.request(user, credentials), self.replies.append)
+
+    def request(
+        self, user: bytes = b"alice", credentials: Credentials | None = None
+    ) -> AccessRequest:
+        return AccessRequest(identity(), user, credentials or PapCredentials(b"correct horse"))
 
     def report(self, status: AccountingStatus = AccountingStatus.START, **fields: Any) -> int:
         return self.client.account(self.record(status, **fields), self.acknowledged.append)

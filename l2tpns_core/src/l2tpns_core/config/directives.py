@@ -349,7 +349,24 @@ class Config:
         "Directory for a file of every session's usage each five minutes; empty writes none.",
         check=checks.check_path,
         expected=checks.PATH_EXPECTED,
-        acts=False,
+    )
+    accounting_dir_interval: int = directive(
+        300, "Time between two files in accounting_dir.", unit="seconds", limits=(1, DAY_S)
+    )
+    accounting_spool: str = directive(
+        "",
+        "Directory for accounting records that no RADIUS server takes; empty is `accounting` in "
+        "state_dir.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_path,
+        expected=checks.PATH_EXPECTED,
+    )
+    accounting_spool_size: int = directive(
+        67_108_864,
+        "Most that the records there may take, some 400 bytes each; what does not fit is lost. 0 "
+        "keeps none.",
+        unit="bytes",
+        limits=(0, 1 << 30),
     )
 
     # Network

@@ -55,6 +55,7 @@ def set_garden(lns: "Lns", session: Session, trapped: bool, user: str | None = N
 
 
 def _enter(lns: "Lns", session: Session) -> None:
+    lns.usage_report.leave(session, lns.usage(session))
     session.walled_garden = True
     lns.lives.note(session, Step.GARDEN, "enters")
     lns.accounting.stop(session, lns.usage(session))

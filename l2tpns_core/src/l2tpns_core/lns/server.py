@@ -37,6 +37,7 @@ from l2tpns_core.lns.pump import Pump
 from l2tpns_core.lns.settings import settings_from
 from l2tpns_core.lns.state import Keeper, KernelRoutes, LnsCounters, NoKeeper, TunnelEntry
 from l2tpns_core.lns.tables import SessionTable
+from l2tpns_core.lns.usage import UsageReport
 from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.ppp.automaton import State
@@ -100,6 +101,8 @@ class Lns:
         self.login = Login(self)
         self.limits = Limits(self)
         self.cleanup = Cleanup(self)
+        self.usage_report = UsageReport(self)
+        self.usage_report.configure(clock())
         self._pump = Pump(self)
         self._unique = 0
         self._tunnels: dict[int, TunnelEntry] = {}
@@ -305,6 +308,7 @@ class Lns:
         self.settings = settings_from(config)
         self.endpoint.config = self.settings.endpoint
         self.accounting.enabled = config.radius_accounting
+        self.usage_report.configure(self.clock())
 
     def refresh_routes(self) -> None:
         """Tell the plane anew about every session, because plugins want to see packets, or no
@@ -459,6 +463,7 @@ class Lns:
         self.counters.session_ended += 1
         self._leave_tunnel(session, ending, now)
         self.accounting.stop(session, usage)
+        self.usage_report.leave(session, usage)
         log.warning("session ended: %s", ending.reason, extra=session.log_ids())
 
     def fail(self, session: Session, now: float) -> None:

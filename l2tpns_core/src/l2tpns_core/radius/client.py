@@ -66,6 +66,14 @@ class RadiusClient:
             self.counters.cancelled += 1
             self._dispatcher.finish(exchange, self._loop.time())
 
+    def take_back(self, handle: int) -> bool:
+        """Forget a request if it was never sent; True when it was not, and is forgotten."""
+        exchange = self._dispatcher.pending.get(handle)
+        if exchange is None or exchange.tries:
+            return False
+        self.cancel(handle)
+        return True
+
     def reconfigure(self, config: RadiusConfig) -> None:
         """Use another configuration. Requests that are out follow it at their next try."""
         self._dispatcher.configure(config)

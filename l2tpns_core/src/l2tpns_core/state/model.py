@@ -64,6 +64,7 @@ class SavedSession:
     start_time: float = 0.0
     """Of accounting."""
     counted_before: tuple[int, int, int, int] = (0, 0, 0, 0)
+    reported: tuple[int, int] = (0, 0)
     plugin_data: str = ""
     """JSON: what plugins keep with it, as far as that is JSON."""
 
@@ -137,6 +138,7 @@ SAME: Final = (
     "walled_garden",
     "accounting_started",
     "counted_before",
+    "reported",
 )
 """Fields that a Session has under the same name, with the same value."""
 

@@ -1,0 +1,1 @@
+"""Accounting records that no server takes, kept on disk until one does."""
