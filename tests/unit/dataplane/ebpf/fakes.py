@@ -42,6 +42,12 @@ class FakeFast:
         self.installed.pop(key, None)
         return self.used.pop(key, NEVER)
 
+    def remove_many(self, keys: Iterable[int]) -> dict[int, SessionCounters]:
+        return {key: self.remove(key) for key in list(keys)}
+
+    def keys(self) -> list[int]:
+        return list(self.installed)
+
     def counters(self, key: int) -> SessionCounters:
         return self.used.get(key, NEVER)
 
