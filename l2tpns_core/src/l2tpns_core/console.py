@@ -3,6 +3,7 @@ for."""
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from l2tpns_core import __version__
 from l2tpns_core.access_lists.lists import AccessLists
@@ -13,6 +14,9 @@ from l2tpns_core.config.directives import (
     format_value,
     with_value,
 )
+from l2tpns_core.config.merge import Wanted
+from l2tpns_core.config.startup_config import LoadResult
+from l2tpns_core.config.startup_file import StartupFile
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.lns import Lns
 from l2tpns_core.observe.busiest import Busiest
@@ -44,6 +48,7 @@ class Console:
         plane_report: Callable[[], PlaneReport],
         config: Config,
         apply: Callable[[Config], None],
+        startup_file: StartupFile,
     ) -> None:
         self.lns = lns
         self.radius = radius
@@ -54,6 +59,8 @@ class Console:
         self.plane_report = plane_report
         self._plane_counters = plane_counters
         self._apply = apply
+        self._startup_file = startup_file
+        self._removed_plugins: set[str] = set()
         self._meter = BandwidthMeter()
         self.busiest = Busiest()
         self.counters = CounterBoard(
@@ -91,11 +98,13 @@ class Console:
     def load_plugin(self, name: str) -> str:
         """Load an installed plugin; returns the line to print. Raises PluginError."""
         plugin = self.plugins.load(name)
+        self._removed_plugins.discard(name)
         return f"Plugin {name} loaded ({plugin.distribution} {plugin.version})"
 
     def remove_plugin(self, name: str) -> str:
         """Unload a plugin; returns the line to print. Raises PluginError."""
         self.plugins.unload(name)
+        self._removed_plugins.add(name)
         return f"Plugin {name} removed"
 
     def set_directive(self, name: str, text: str) -> str:
@@ -112,6 +121,21 @@ class Console:
         if entry.acts_at is not ActsAt.NOW:
             return f"{done} (acts {entry.acts_at.value})"
         return done
+
+    def saving(self, *, force: bool) -> Callable[[], str]:
+        """What writes the present configuration into the startup-config; raises ConfigError."""
+        wanted = Wanted(
+            self.config,
+            tuple(self.plugin_names()),
+            frozenset(self._removed_plugins),
+            {each.name: each.text for each in self.access_lists},
+        )
+        return partial(self._startup_file.save, wanted, force=force)
+
+    def loaded(self, result: LoadResult) -> None:
+        """The startup-config was read, again or for the first time."""
+        self._startup_file.digest = result.digest
+        self._removed_plugins.clear()
 
     @property
     def access_lists(self) -> AccessLists:

@@ -18,6 +18,7 @@ from l2tpns_core.cli.telnet_child import TelnetChild, TelnetOptions
 from l2tpns_core.config.directives import DIRECTIVES, ActsAt, Config
 from l2tpns_core.config.pool import PoolFile, load_pool
 from l2tpns_core.config.startup_config import LoadResult, load
+from l2tpns_core.config.startup_file import StartupFile
 from l2tpns_core.console import Console
 from l2tpns_core.control.dispatch import Dispatcher
 from l2tpns_core.control.server import ControlServer
@@ -179,6 +180,7 @@ class Daemon:
             self._planes.report,
             loaded.config,
             self.apply,
+            StartupFile(self.config_path, loaded.digest),
         )
         self._host = PluginHost(self.lns, self.plugins, loop, self.config_path.parent)
         stack.callback(self.plugins.close)
@@ -386,6 +388,7 @@ class Daemon:
             config = replace(loaded.config, **kept)
             self.apply(config)
             self.console.config = config
+            self.console.loaded(loaded)
             self._load_access_lists(loaded)
             self._follow_plugins(loaded)
             self._host.reload_settings()

@@ -190,10 +190,25 @@ def change_by_telnet(stage: Stage) -> None:
 
 
 def save(stage: Stage) -> None:
-    """What the daemon runs with becomes its startup-config."""
-    running = subprocess.check_output([*cli(stage), "show", "running-config"])
-    assert b"site-secret" in running  # a file without its secrets would not start
-    (stage.site.directory / "startup-config").write_bytes(running)
+    """What the daemon runs with becomes its startup-config, beside what is in it."""
+    path = stage.site.directory / "startup-config"
+    before = path.read_text()
+    path.write_text(f"# edited meanwhile\n{before}")
+    refused = subprocess.run(
+        [*cli(stage), "write", "memory"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert refused.returncode == 1
+    assert "has changed since it was read" in refused.stderr
+    path.write_text(before)
+    done = subprocess.check_output([*cli(stage), "wr", "mem"], text=True)
+    after = path.read_text()
+    assert done == f"Configuration written to {path} ({len(after)} bytes)\n"
+    assert 'set dataplane "auto"' in before  # which is the default
+    assert 'set primary_dns "9.9.9.9"' in before  # which was changed by telnet
+    assert after == before.replace('set dataplane "auto"\n', "").replace('"9.9.9.9"', "8.8.4.4")
+    assert subprocess.check_output([*cli(stage), "write", "memory"], text=True) == (
+        f"{path} says that already\n"
+    )
 
 
 def use_pipes(stage: Stage) -> None:

@@ -1,7 +1,7 @@
 """A daemon for commands to look at: real sessions and a real pool, made-up traffic and tunnels."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ from l2tpns_core.cli.commands import build_grammar
 from l2tpns_core.cli.evaluate import evaluate
 from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.config.directives import Config, find_directive, format_value, with_value
+from l2tpns_core.config.errors import ConfigError
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.lns.lives import Lives
 from l2tpns_core.observe.busiest import Busiest
@@ -200,6 +201,7 @@ class FakeContext:
             lambda: self.totals, {"lns": lambda: self.values}, lambda: WALL
         )
         self.plugins: list[str] = ["garden"]
+        self.saved_elsewhere = False
         self.plane = PlaneReport("user", "user", "dataplane says so", "tun0", 0)
 
     @property
@@ -224,6 +226,14 @@ class FakeContext:
             f'Setting "{name}" to {format_value(find_directive(name), getattr(self.config, name))}'
         )
 
+    def saving(self, *, force: bool) -> Callable[[], str]:
+        if self.saved_elsewhere and not force:
+            return self._refuse
+        return lambda: "Configuration written to startup-config (7 bytes)"
+
+    def _refuse(self) -> str:
+        raise ConfigError("startup-config has changed since it was read")
+
     def run(
         self,
         line: str,
@@ -234,6 +244,8 @@ class FakeContext:
     ) -> "Screen":
         """Carry out a line to its end."""
         result = evaluate(line, self, GRAMMAR, access or Access(mode), as_json=json)
+        if result.wait is not None:
+            result.wait()
         lines = [text for text in result.lines if text is not None]
         return Screen(lines, result.error, result.mode, result.section)
 

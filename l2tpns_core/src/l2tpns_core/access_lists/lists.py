@@ -26,6 +26,12 @@ class ListText:
             raise AccessListError(f"An access-list has at most {MAX_RULES} rules")
         self.rules.append(rule)
 
+    def lines(self, name: str) -> Iterator[str]:
+        """As in startup-config."""
+        yield f"ip access-list {self.kind.value} {name}"
+        for rule in self.rules:
+            yield f" {rule}"
+
 
 class AccessList:
     """A list at work. Sessions hold the object: what changes here acts on their next packet."""
@@ -58,11 +64,10 @@ class AccessList:
         self.hits[index] += 1
         return matcher.permits[index]
 
-    def lines(self) -> Iterator[str]:
-        """As in startup-config."""
-        yield f"ip access-list {self.kind.value} {self.name}"
-        for rule in self.rules:
-            yield f" {rule}"
+    @property
+    def text(self) -> ListText:
+        """As it would be configured."""
+        return ListText(self.kind, list(self.rules))
 
 
 def _ignore(changed: AccessList) -> None:
@@ -161,7 +166,7 @@ class AccessLists:
     def lines(self) -> Iterator[str]:
         """All lists as in startup-config."""
         for each in self:
-            yield from each.lines()
+            yield from each.text.lines(each.name)
 
     def _change(self, target: AccessList, rules: Sequence[Rule]) -> None:
         self.before_change(target)

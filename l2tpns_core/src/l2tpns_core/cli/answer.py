@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.grammar import Mode
 
 Row = TypeVar("Row")
@@ -47,6 +48,34 @@ class Message:
             yield json.dumps({"messages": self.lines, "error": self.failed})
         else:
             yield json.dumps({"error": self.failed})
+
+
+@dataclass(slots=True)
+class Deferred:
+    """A message about something that may wait for a disk: the engine has it done beside the loop
+    before it asks for the lines. `work` returns them or raises CommandError."""
+
+    work: Callable[[], list[str]]
+    done: Message = field(default_factory=Message)
+
+    def wait(self) -> None:
+        """Do the work."""
+        try:
+            self.done.lines = self.work()
+        except CommandError as error:
+            self.done.fail(str(error))
+
+    def text(self) -> Iterator[str]:
+        yield from self.done.text()
+        self._tell()
+
+    def json(self) -> Iterator[str]:
+        yield from self.done.json()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.done.failed:
+            raise CommandError(self.done.failed)
 
 
 @dataclass(slots=True)

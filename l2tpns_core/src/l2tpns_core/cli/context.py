@@ -258,3 +258,8 @@ class CommandContext(Protocol):
     def set_directive(self, name: str, text: str) -> str:
         """Set a directive of the running configuration; returns the line to print. Raises
         ConfigError."""
+
+    def saving(self, *, force: bool) -> Callable[[], str]:
+        """What writes the present configuration into the startup-config: to be called beside the
+        loop, returns the line to print and raises ConfigError. With `force` also over what somebody
+        else has changed in the file."""

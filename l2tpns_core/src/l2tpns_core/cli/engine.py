@@ -159,6 +159,8 @@ class CliServer:
         evaluation = evaluate(
             request.text, self._context, self._grammar, access, as_json=request.json
         )
+        if evaluation.wait is not None:
+            await asyncio.to_thread(evaluation.wait)
         for text in _slices(evaluation):
             if text:
                 writer.write(encode_frame({"text": text}))

@@ -3,11 +3,11 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from l2tpns_core.cli.answer import Message, ModeChange, ShellAction
+from l2tpns_core.cli.answer import Deferred, Message, ModeChange, ShellAction
 from l2tpns_core.cli.context import CommandContext
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.filters import filtered, make_filters
@@ -35,6 +35,8 @@ class Evaluation:
     """Why the command failed."""
     action: list[str] = field(default_factory=list)
     """What the shell has to do itself (ShellAction)."""
+    wait: Callable[[], None] | None = None
+    """To be called before `lines` are pulled, in a thread of its own (Deferred)."""
 
 
 def prompt(hostname: str, access: Access) -> str:
@@ -71,6 +73,8 @@ def evaluate(
         result.mode, result.section = answer.mode, answer.section
     if isinstance(answer, ShellAction):
         result.action = answer.words
+    if isinstance(answer, Deferred):
+        result.wait = answer.wait
     if isinstance(answer, Message):
         result.error = answer.failed
     lines = answer.json() if as_json else map(_safe, answer.text())

@@ -41,17 +41,18 @@ def is_access_list(words: Sequence[str]) -> bool:
 class AccessListReader:
     """Puts the lists of a file together, statement by statement."""
 
-    __slots__ = ("_name", "broken", "lists")
+    __slots__ = ("broken", "lists", "name")
 
     def __init__(self) -> None:
         self.lists: dict[str, ListText] = {}
         self.broken: set[str] = set()
         """Lists with a line that cannot be used."""
-        self._name = ""
+        self.name = ""
+        """The list that rules go to; empty outside of a section."""
 
     def leave(self) -> None:
         """A statement about something else has come."""
-        self._name = ""
+        self.name = ""
 
     def read(self, statement: AccessListStatement) -> None:
         """Raises ConfigError."""
@@ -64,12 +65,12 @@ class AccessListReader:
             else:
                 self._enter(words[2:])
         except AccessListError as error:
-            if self._name:
-                self.broken.add(self._name)
+            if self.name:
+                self.broken.add(self.name)
             raise ConfigError(str(error)) from None
 
     def _enter(self, words: Sequence[str]) -> None:
-        self._name = ""
+        self.name = ""
         kind, name = _target(words)
         known = self.lists.get(name)
         if known is not None and known.kind is not kind:
@@ -77,16 +78,16 @@ class AccessListReader:
         if known is None and len(self.lists) >= MAX_LISTS:
             raise AccessListError(f"There are {MAX_LISTS} access-lists already")
         self.lists.setdefault(name, ListText(kind))
-        self._name = name
+        self.name = name
 
     def _add(self, words: Sequence[str]) -> None:
-        if not self._name:
+        if not self.name:
             raise AccessListError(f"{words[0].lower()} is for an access-list, and none is named")
-        text = self.lists[self._name]
+        text = self.lists[self.name]
         text.add(parse_rule(text.kind, words))
 
     def _remove(self, words: Sequence[str]) -> None:
-        self._name = ""
+        self.name = ""
         kind, name = _target(words)
         known = self.lists.get(name)
         if known is None or known.kind is not kind:

@@ -47,6 +47,19 @@ def split_words(line: str, *, comments: bool = False) -> list[str]:
     return words
 
 
+def comment_at(line: str) -> int | None:
+    """Where the comment at the end of a line begins; None when there is none."""
+    quote_mark = ""
+    for index, char in enumerate(line):
+        if quote_mark:
+            quote_mark = "" if char == quote_mark else quote_mark
+        elif char in QUOTES:
+            quote_mark = char
+        elif char == "#":
+            return index
+    return None
+
+
 def quote(text: str) -> str:
     """The text in quotes, so that split_words() gives it back."""
     if '"' not in text:

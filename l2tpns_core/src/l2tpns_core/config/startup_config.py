@@ -6,6 +6,7 @@ that a file written for the C program starts the daemon too.
 """
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +121,8 @@ class LoadResult:
     """Whether a line about a plugin cannot be used: `plugins` may lack what it means."""
     readable: bool = True
     """False when there was no file to read; `config` is all defaults then."""
+    digest: bytes = b""
+    """Of the text, as digest_of() says."""
 
 
 def load(path: str | Path) -> LoadResult:
@@ -130,7 +133,14 @@ def load(path: str | Path) -> LoadResult:
     except OSError as error:
         problem = Problem(str(path), 0, f"cannot be read: {error.strerror or error}")
         return LoadResult(problems=[problem], readable=False)
-    return parse(data, str(path))
+    result = parse(data, str(path))
+    result.digest = digest_of(data)
+    return result
+
+
+def digest_of(data: bytes | None) -> bytes:
+    """By which one text of the file is told from another; empty when there is no file."""
+    return b"" if data is None else hashlib.sha256(data).digest()
 
 
 def parse(data: bytes, file: str) -> LoadResult:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
-from l2tpns_core.cli.answer import Answer, Message, ModeChange, Report
+from l2tpns_core.cli.answer import Answer, Deferred, Message, ModeChange, Report
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.grammar import Argument, Call, Choice, CommandSet, Mode
 from l2tpns_core.config.directive import Kind, expectation
@@ -39,6 +39,29 @@ def show_running_config(call: Call) -> Answer:
 @COMMANDS.command("write terminal", "Show the running config", privileged=True)
 def write_terminal(call: Call) -> Answer:
     return _running_config(call)
+
+
+@COMMANDS.command(
+    "write memory",
+    "Save the running config: what differs from the defaults, into the startup-config",
+    Argument(
+        "force",
+        "Also over changes that somebody made in the file and nobody loaded",
+        optional=True,
+        choices=("force",),
+    ),
+    privileged=True,
+)
+def write_memory(call: Call) -> Answer:
+    save = call.context.saving(force=bool(call.arguments))
+
+    def work() -> list[str]:
+        try:
+            return [save()]
+        except ConfigError as error:
+            raise CommandError(str(error)) from None
+
+    return Deferred(work)
 
 
 @COMMANDS.command("configure terminal", "Configure from the terminal", privileged=True)
