@@ -64,6 +64,9 @@ ALLOWED: dict[str, set[str]] = {
         "observe",
     },
     "control": {"session", "config", "plugins", "observe"},
+    # what can be said of files without a daemon
+    "check": {"config", "observe", "plugins"},
+    "options": {"check", "config"},
     # what the daemon gives the operator's commands to work on
     "console": {"access_lists", "config", "lns", "plugins", "radius", "dataplane", "observe"},
     # what the daemon gives plugins to work on

@@ -34,6 +34,7 @@ from l2tpns_core.net.routes import TunRoutes
 from l2tpns_core.observe.counters import counters_of, speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
 from l2tpns_core.observe.usage_files import UsageFiles
+from l2tpns_core.options import parse_arguments, run_check, run_convert
 from l2tpns_core.planes import PlaneHost
 from l2tpns_core.plugin_host import PluginHost
 from l2tpns_core.plugins.discovery import PluginError
@@ -58,7 +59,6 @@ from l2tpns_core.startup import (
 
 log = logging.getLogger("l2tpns")
 
-DEFAULT_CONFIG = "/etc/l2tpns/startup-config"
 SHUTDOWN_S = 15.0
 """How long clients and LACs have to acknowledge that they are disconnected."""
 HAND_OVER_DRAIN_S = 2.0
@@ -492,45 +492,13 @@ class Daemon:
         await self._routes.settle()
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="l2tpns",
-        add_help=False,
-        description="An L2TP network server (LNS): ends PPP sessions that LACs send by L2TPv2.",
-        epilog="The directory of the startup-config also holds ip_pool. Signals: HUP reads the "
-        "configuration again; TERM and INT stop, and leave sessions to the next start when "
-        "save_state is yes; QUIT disconnects everybody and stops.",
-    )
-    parser.add_argument("--help", action="help", help="show this and exit")
-    parser.add_argument("--version", action="version", version=f"l2tpns {__version__}")
-    parser.add_argument(
-        "-c",
-        dest="config",
-        default=DEFAULT_CONFIG,
-        metavar="FILE",
-        help=f"startup-config (default: {DEFAULT_CONFIG})",
-    )
-    parser.add_argument(
-        "-v",
-        dest="verbose",
-        action="count",
-        default=0,
-        help="one more level of debug than the configuration says; repeatable",
-    )
-    parser.add_argument("-d", dest="detach", action="store_true", help="run in the background")
-    parser.add_argument(
-        "-h",
-        dest="hostname",
-        default="",
-        metavar="HOSTNAME",
-        help="host name in the prompt and towards LACs, where the configuration has none",
-    )
-    return parser.parse_args(arguments)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """The command `l2tpns`. Exit status: 0 stopped as asked, 1 could not start, 2 usage."""
+    """The command `l2tpns`; see l2tpns_core.options for its exit status."""
     options = parse_arguments(arguments)
+    if options.check:
+        return run_check(options)
+    if options.convert is not None:
+        return run_convert(options)
     if options.detach:
         detach()
     try:

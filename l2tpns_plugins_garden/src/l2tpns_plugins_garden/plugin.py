@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from l2tpns_core.plugins import (
@@ -28,6 +29,7 @@ from l2tpns_plugins_garden.firewall import Firewall, GardenError
 from l2tpns_plugins_garden.inmate import Inmate, forget, recall, remember
 from l2tpns_plugins_garden.netlink import NetfilterError
 from l2tpns_plugins_garden.rules import Garden, Layout
+from l2tpns_plugins_garden.script import syntax_errors
 from l2tpns_plugins_garden.settings import Settings as GardenSettings
 from l2tpns_plugins_garden.settings import layout_of
 from l2tpns_plugins_garden.worker import Worker
@@ -115,6 +117,12 @@ class GardenPlugin:
             session.walled_garden = False
 
     @hookimpl
+    @staticmethod
+    def check_files(directory: Path, settings: GardenSettings) -> list[str]:
+        """What `l2tpns --check` says of build-garden."""
+        path = directory / settings.build_garden
+        return syntax_errors(path) if path.exists() else []
+
     def settings_changed(self, param: ParamSettingsChanged) -> PluginResult | None:
         """Other gardens, another file, another interval: who is trapped stays trapped."""
         settings, worker = self._api.settings, self._worker

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+SYNTAX_TIMEOUT_S: Final = 10.0
 MAX_LINES: Final = 50
 MAX_LINE: Final = 400
 MAX_OUTPUT: Final = 64 * 1024
@@ -89,6 +90,22 @@ class Outcome:
     lines: list[str]
     """What it wrote to either output, at most MAX_LINES lines."""
     timed_out: bool = False
+
+
+def syntax_errors(path: Path) -> list[str]:
+    """What the shell says about a file without running it."""
+    try:
+        done = subprocess.run(
+            ["/bin/sh", "-n", os.path.abspath(path)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SYNTAX_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"{path}: cannot be looked at: {error}"]
+    lines = done.stderr.decode(errors="replace").splitlines()[:MAX_LINES]
+    return [line[:MAX_LINE] for line in lines] if done.returncode else []
 
 
 class Run:

@@ -119,8 +119,16 @@ exit
         ),
         ("set radius_secret a#b", "f:1: a value that contains # must be quoted"),
         ('set hostname "x', 'f:1: a quotation mark (") is not closed'),
-        ("router bgp 65001", 'f:1: "router" is not known to this release, the line is skipped'),
-        ("set kernel_accel yes", 'f:1: "kernel_accel" is not known to this release, skipped'),
+        (
+            "router bgp 65001",
+            'f:1: "router" is not known to this release, the line is skipped: there is no BGP in '
+            "this release",
+        ),
+        (
+            "set kernel_accel yes",
+            'f:1: "kernel_accel" is not known to this release, skipped: the kernel forwards by '
+            "itself, see dataplane",
+        ),
         ("set as_number 64512", "f:1: as_number has no effect in this release"),
         ("load plugin", "f:1: Specify a plugin to load"),
         ("remove plugin", "f:1: Specify a plugin to remove"),

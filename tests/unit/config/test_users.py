@@ -127,7 +127,7 @@ def test_what_is_wrong_is_said_without_passwords() -> None:
         + ":x\nevil\x1b[2J:hush\nenable:a\nenable:b\n",
         "/etc/l2tpns/users",
     )
-    assert users.problems == [
+    assert list(map(str, users.problems)) == [
         "/etc/l2tpns/users:1: a line without a colon is not name:password",
         "/etc/l2tpns/users:2: ann: there is no password",
         "/etc/l2tpns/users:4: bob: there is such a user already; the first one counts",
@@ -159,7 +159,9 @@ def test_the_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     file = UsersFile(path)
     users, problems = file.current()
     assert not users.exists
-    assert problems == [f"{path} does not exist: nobody can log in from elsewhere"]
+    assert [str(each) for each in problems] == [
+        f"{path}: does not exist: nobody can log in from elsewhere"
+    ]
     assert file.current()[1] == []
 
     path.write_text("admin:one\n")
@@ -190,7 +192,7 @@ def test_a_file_that_cannot_be_read_is_not_a_missing_file(tmp_path: Path) -> Non
     users = read_users(tmp_path)
     assert users.exists
     assert users.passwords == {}
-    assert users.problems == [f"cannot read {tmp_path}: Is a directory"]
+    assert list(map(str, users.problems)) == [f"{tmp_path}: cannot be read: Is a directory"]
 
 
 def test_passwords_that_others_can_read_are_reported(tmp_path: Path) -> None:
@@ -209,11 +211,13 @@ def test_passwords_that_others_can_read_are_reported(tmp_path: Path) -> None:
 def test_bounds(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_bytes(b"a" * (MAX_FILE_BYTES + 1))
-    assert read_users(path).problems == [f"{path} is larger than {MAX_FILE_BYTES} bytes: not read"]
+    assert list(map(str, read_users(path).problems)) == [
+        f"{path}: larger than {MAX_FILE_BYTES} bytes: not read"
+    ]
     path.write_bytes(b"\xff\0junk\n" * 1000)
     problems = read_users(path).problems
     assert len(problems) == MAX_PROBLEMS + 1
-    assert problems[-1].endswith("and 980 more problems")
+    assert str(problems[-1]).endswith("and 980 more problems")
     users = parse_users("".join(f"u{number}:x\n" for number in range(MAX_USERS + 1)))
     assert len(users.passwords) == MAX_USERS
     assert len(users.problems) == 1

@@ -33,6 +33,13 @@ class ConfigError(ValueError):
         return text
 
 
+class OtherReleaseError(ConfigError):
+    """A line that means something to the C program, and nothing here."""
+
+    def __init__(self, what: str, done: str, why: str) -> None:
+        super().__init__(f"{what} is not known to this release, {done}: {why}")
+
+
 @dataclass(slots=True, frozen=True)
 class Problem:
     """Something to tell about one line of a file; the line was skipped unless `harmless`."""
@@ -43,6 +50,14 @@ class Problem:
     message: str
     harmless: bool = False
     """The line counts, but has no effect in this release."""
+    of_other_release: bool = False
+    """The line is one that the C program knows."""
+
+    @classmethod
+    def of(cls, error: ConfigError, file: str, line: int) -> "Problem":
+        """What an error says about a line."""
+        is_other = isinstance(error, OtherReleaseError)
+        return cls(file, line, str(error), of_other_release=is_other)
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file

@@ -25,7 +25,8 @@ from l2tpns_core.config.directives import (
     format_value,
     with_value,
 )
-from l2tpns_core.config.errors import ConfigError, Problem, shown
+from l2tpns_core.config.errors import ConfigError, OtherReleaseError, Problem, shown
+from l2tpns_core.config.other_releases import OTHER_COMMANDS, OTHER_DIRECTIVES
 from l2tpns_core.config.quoting import quote, split_words
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -37,49 +38,6 @@ MAX_PLUGIN_NAME_CHARS: Final = 64
 STATEMENTS: Final = ("set", "load plugin", "remove plugin")
 SILENT_COMMANDS: Final = frozenset(("enable", "configure", "exit", "end", "quit"))
 """Commands of a pasted session that change nothing here."""
-OTHER_COMMANDS: Final = frozenset(("router", "neighbour", "neighbor", "ip", "no", "setforward"))
-"""Commands that the C program's 2.x releases write into the file."""
-OTHER_DIRECTIVES: Final = frozenset(
-    (
-        "account_all_origin",
-        "append_realm",
-        "auth_tunnel_change_addr_src",
-        "bind_address_remotelns",
-        "bind_multi_address",
-        "bind_portremotelns",
-        "cluster_master",
-        "cluster_master_min_adv",
-        "cluster_mcast_ttl",
-        "cluster_port",
-        "default_ipv6_domain_list",
-        "dhcp6_preferred_lifetime",
-        "dhcp6_server_duid",
-        "dhcp6_valid_lifetime",
-        "disable_lac_func",
-        "disable_no_spoof",
-        "dns6_lifetime",
-        "ipv6_prefix",
-        "kernel_accel",
-        "mp_mrru",
-        "multi_hostname",
-        "nexthop6_address",
-        "nexthop_address",
-        "no_throttle_local_IP",
-        "packet_limit",
-        "pppoe_ac_name",
-        "pppoe_if_to_bind",
-        "pppoe_only_equal_svc_name",
-        "pppoe_service_name",
-        "primary_ipv6_dns",
-        "radius_bind_max",
-        "radius_bind_min",
-        "radius_dae_port",
-        "random_device",
-        "secondary_ipv6_dns",
-        "throttle_buckets",
-    )
-)
-"""Names that 2.x releases know and this one does not."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -156,7 +114,7 @@ def parse(data: bytes, file: str) -> LoadResult:
             reader.leave()
             _apply(statement, result, file)
         except ConfigError as error:
-            problems.append(Problem(file, statement.line, str(error)))
+            problems.append(Problem.of(error, file, statement.line))
     result.access_lists, result.broken_lists = reader.lists, frozenset(reader.broken)
     result.broken = frozenset(_broken_directives(data, problems))
     result.broken_plugins = any(
@@ -180,7 +138,7 @@ def parse_statements(data: bytes, file: str) -> tuple[list[Statement], list[Prob
         try:
             statement = parse_line(line, number)
         except ConfigError as error:
-            problems.append(Problem(file, number, str(error)))
+            problems.append(Problem.of(error, file, number))
         else:
             if statement is not None:
                 statements.append(statement)
@@ -212,7 +170,7 @@ def parse_line(line: bytes, number: int = 1) -> Statement | None:
     if command in SILENT_COMMANDS:
         return None
     if command in OTHER_COMMANDS:
-        raise ConfigError(f"{shown(command)} is not known to this release, the line is skipped")
+        raise OtherReleaseError(shown(command), "the line is skipped", OTHER_COMMANDS[command])
     nearest = difflib.get_close_matches(command[:64], STATEMENTS, n=1)
     raise ConfigError(
         f"Unknown command {shown(command)}",
@@ -305,7 +263,8 @@ def _apply(
         result.plugins.remove(statement.name)
         return
     if statement.name in OTHER_DIRECTIVES:
-        raise ConfigError(f"{shown(statement.name)} is not known to this release, skipped")
+        why = OTHER_DIRECTIVES[statement.name]
+        raise OtherReleaseError(shown(statement.name), "skipped", why)
     result.config = with_value(result.config, statement.name, statement.text)
     entry = find_directive(statement.name)
     if not entry.acts and getattr(result.config, entry.name) != entry.default:

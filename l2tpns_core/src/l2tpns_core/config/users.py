@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from l2tpns_core.config.errors import Problem
 from l2tpns_core.config.password import HashUnusableError, Kind, StoredPassword
 from l2tpns_core.observe.text import printable
 
@@ -35,8 +36,8 @@ class Users:
     exists: bool = False
     passwords: dict[str, StoredPassword] = field(default_factory=dict)
     enable: StoredPassword | None = None
-    problems: list[str] = field(default_factory=list)
-    """One line each, for the log; without passwords."""
+    problems: list[Problem] = field(default_factory=list)
+    """Without passwords."""
 
     def knows(self, name: str, password: str) -> bool:
         """Whether a user may log in. Takes as long for a name that does not exist."""
@@ -76,7 +77,7 @@ class UsersFile:
         self._users = Users()
         self._is_read = False
 
-    def current(self) -> tuple[Users, list[str]]:
+    def current(self) -> tuple[Users, list[Problem]]:
         """What the file says now, and the problems when it was read just now."""
         signature = self._look()
         if self._is_read and signature == self._signature and signature is not None:
@@ -105,21 +106,22 @@ def read_users(path: Path) -> Users:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        return Users(problems=[f"{path} does not exist: nobody can log in from elsewhere"])
+        return Users(problems=[_about(path, "does not exist: nobody can log in from elsewhere")])
     except OSError as error:
-        return Users(True, problems=[f"cannot read {path}: {error.strerror or error}"])
+        return Users(True, problems=[_about(path, f"cannot be read: {error.strerror or error}")])
     if len(data) > MAX_FILE_BYTES:
-        return Users(True, problems=[f"{path} is larger than {MAX_FILE_BYTES} bytes: not read"])
+        return Users(True, problems=[_about(path, f"larger than {MAX_FILE_BYTES} bytes: not read")])
     users = parse_users(data.decode("utf-8", "surrogateescape"), str(path))
     stored = [*users.passwords.values(), *([users.enable] if users.enable else [])]
     if mode & OTHERS and any(one.is_weak for one in stored):
-        users.problems.append(
-            f"{path} may be read by others than its owner, and has passwords in plain text or as "
-            "weak hashes: chmod 600"
+        text = (
+            "may be read by others than its owner, and has passwords in plain text or as weak "
+            "hashes: chmod 600"
         )
+        users.problems.append(Problem(str(path), 0, text, harmless=True))
     if len(users.problems) > MAX_PROBLEMS:
         more = len(users.problems) - MAX_PROBLEMS
-        users.problems[MAX_PROBLEMS:] = [f"{path}: and {more} more problems"]
+        users.problems[MAX_PROBLEMS:] = [_about(path, f"and {more} more problems")]
     return users
 
 
@@ -127,16 +129,21 @@ def parse_users(text: str, source: str = "users") -> Users:
     """Read the lines of a users file."""
     users = Users(exists=True)
     for number, name, password in _entries(text):
-        where = f"{source}:{number}"
         if not password and ":" not in name:
-            users.problems.append(f"{where}: a line without a colon is not name:password")
+            text = "a line without a colon is not name:password"
+            users.problems.append(Problem(source, number, text))
             continue
         name = name.partition(":")[0]
         try:
             _add(users, name, password)
         except HashUnusableError as error:
-            users.problems.append(f"{where}: {printable(name[:MAX_NAME_CHARS])}: {error}")
+            text = f"{printable(name[:MAX_NAME_CHARS])}: {error}"
+            users.problems.append(Problem(source, number, text))
     return users
+
+
+def _about(path: Path, text: str) -> Problem:
+    return Problem(str(path), 0, text)
 
 
 def _entries(text: str) -> Iterator[tuple[int, str, str]]:
