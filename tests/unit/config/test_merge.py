@@ -120,9 +120,17 @@ def test_access_lists_go_and_come() -> None:
 def test_an_access_list_that_cannot_be_read_stays_unless_it_is_in_force() -> None:
     file = b"ip access-list extended web\n permit nonsense\n"
     assert merged(file, Wanted(Config())) == file
-    lists = {"web": web("deny ip any any")}
-    assert merged(file, Wanted(Config(), access_lists=lists)) == (
-        b"ip access-list extended web\n deny ip any any\n"
+    for rules in ([], ["deny ip any any"]):
+        lists = {"web": web(*rules)}
+        assert merged(file, Wanted(Config(), access_lists=lists)) == b"".join(
+            [b"ip access-list extended web\n", *(b" %b\n" % rule.encode() for rule in rules)]
+        )
+
+
+def test_a_rule_of_no_list_becomes_a_comment() -> None:
+    file = b"ip access-list extended web\nset debug 1\n permit tcp any any\n"
+    assert merged(file, Wanted(Config(), access_lists={"web": web()})) == (
+        b"ip access-list extended web\n# permit tcp any any\n"
     )
 
 

@@ -38,6 +38,17 @@ def is_access_list(words: Sequence[str]) -> bool:
     )
 
 
+def list_named(statement: AccessListStatement) -> str | None:
+    """The list that a line begins or removes; empty for a rule, None when the line is wrong."""
+    words = statement.words
+    if words[0].lower() in ACTIONS:
+        return ""
+    try:
+        return _target(words[3:] if words[0].lower() == "no" else words[2:])[1]
+    except (AccessListError, ConfigError):
+        return None
+
+
 class AccessListReader:
     """Puts the lists of a file together, statement by statement."""
 

@@ -5,11 +5,16 @@ Comments, blank lines, the order of lines and lines that cannot be used stay. On
 the defaults is said; a line that says a default goes, unless a comment stands behind it.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l2tpns_core.access_lists.lists import ListText
-from l2tpns_core.config.access_list_section import AccessListReader, AccessListStatement
+from l2tpns_core.config.access_list_section import (
+    AccessListReader,
+    AccessListStatement,
+    list_named,
+)
 from l2tpns_core.config.directives import (
     DIRECTIVES,
     Config,
@@ -153,7 +158,9 @@ class _Text:
         left = dict(wanted)
         for name, numbers in owners.items():
             text = left.pop(name, None)
-            if (text is None and name in broken) or (text == found.get(name) and text is not None):
+            is_unknown = name in broken and text is None
+            is_said = name not in broken and text is not None and text == found.get(name)
+            if is_unknown or is_said:
                 continue
             for number in numbers:
                 self._drop(number)
@@ -165,18 +172,21 @@ class _Text:
         """The lines of each list, what they come to, and the lists with lines of no use."""
         reader = AccessListReader()
         owners: dict[str, list[int]] = {}
+        owner: str | None = None
         for number, statement in enumerate(self._statements):
             if not isinstance(statement, AccessListStatement):
                 if statement is not None:
                     reader.leave()
+                    owner = None
                 continue
-            try:
+            with contextlib.suppress(ConfigError):
                 reader.read(statement)
-            except ConfigError:
-                if not reader.name:
-                    continue
-            name = reader.name or statement.words[-1]
-            owners.setdefault(name, []).append(number)
+            name = list_named(statement)
+            owner = owner if name == "" else name
+            if owner is not None:
+                owners.setdefault(owner, []).append(number)
+            elif name == "":  # a rule of no list, which must not become one of the list before it
+                self._lines[number] = [b"#" + line for line in self._lines[number]]
         return owners, reader.lists, frozenset(reader.broken)
 
     # Lines
