@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     # what an operator sees; it is handed the daemon's objects and does not know how they are made
     "cli": {
         "access_lists",
+        "capabilities",
         "l2tp",
         "life",
         "ppp",
@@ -65,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "control": {"session", "config", "plugins", "observe"},
     # what can be said of files without a daemon
-    "check": {"config", "observe", "plugins"},
+    "check": {"config", "observe", "plugins", "rights", "startup"},
     "options": {"check", "config"},
     # what the daemon gives the operator's commands to work on
     "console": {"access_lists", "config", "lns", "plugins", "radius", "dataplane", "observe"},
@@ -73,6 +74,10 @@ ALLOWED: dict[str, set[str]] = {
     "plugin_host": {"lns", "plugins"},
     # what the daemon needs of the system
     "startup": {"config", "dataplane", "lns", "net", "radius"},
+    "capabilities": set(),
+    "rights": {"capabilities", "config", "dataplane", "observe", "startup"},
+    "realtime": {"capabilities", "config"},
+    "service": set(),
     # what outlives the process
     "state": {"l2tp", "ppp", "session", "dataplane.plane", "radius.model", "lns"},
     # what the daemon does with it

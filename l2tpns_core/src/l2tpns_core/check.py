@@ -21,6 +21,8 @@ from l2tpns_core.observe.syslog import SYSLOG_PREFIX
 from l2tpns_core.plugins.discovery import PluginError, available, describe, find, import_class
 from l2tpns_core.plugins.settings import FILE_NAME, SettingsError, SettingsFile, SettingsTables
 from l2tpns_core.plugins.watch import FAILURES
+from l2tpns_core.rights import find_user
+from l2tpns_core.startup import StartError
 
 NO_ADDRESS: Final = IPv4Address(0)
 
@@ -89,6 +91,10 @@ def _contradictions(config: Config) -> Iterator[str]:
     has_server = config.primary_radius != NO_ADDRESS or config.secondary_radius != NO_ADDRESS
     if has_server and not config.radius_secret:
         yield "there is a RADIUS server and no radius_secret: set the secret that it knows us by"
+    try:
+        find_user(config.setuid)
+    except StartError as error:
+        yield str(error)
     if config.l2tp_challenge_lac and not config.l2tp_secret:
         yield "l2tp_challenge_lac needs an l2tp_secret that the LACs know too"
 

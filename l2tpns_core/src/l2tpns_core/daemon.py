@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from l2tpns_core import __version__
+from l2tpns_core import __version__, realtime
 from l2tpns_core.addresses import AddressPool
 from l2tpns_core.cli.engine import CliServer
 from l2tpns_core.cli.telnet_child import TelnetChild, TelnetOptions
@@ -44,10 +44,11 @@ from l2tpns_core.radius.client import RadiusClient
 from l2tpns_core.radius.spool.courier import Courier
 from l2tpns_core.radius.spool.opening import open_spool
 from l2tpns_core.restart import Restart
+from l2tpns_core.rights import become, find_user
+from l2tpns_core.service import ServiceManager
 from l2tpns_core.startup import (
     StartError,
     detach,
-    notify_service_manager,
     open_icmp_socket,
     open_l2tp_socket,
     open_tun_device,
@@ -122,6 +123,7 @@ class Daemon:
         self.running = Config()
         """The configuration in force: what waits for a restart is not in it."""
         self._stopping: asyncio.Future[str] | None = None
+        self._service = ServiceManager()
 
     async def run(self) -> None:
         """Start, serve until a signal asks to stop, stop cleanly. Raises StartError."""
@@ -131,15 +133,22 @@ class Daemon:
         if not loaded.readable:
             raise StartError(f"{loaded.problems[0]} (the option -c names another startup-config)")
         self.running = self._filled_in(loaded.config)
+        user = find_user(self.running.setuid)
         async with contextlib.AsyncExitStack() as stack:
-            self.log_control = setup_logging(self._debug(self.running), self.running.log_file)
+            self.log_control = setup_logging(
+                self._debug(self.running), self.running.log_file, self.running.log_format
+            )
             stack.callback(self.log_control.close)
             self._report(loaded)
+            self._planes = PlaneHost(self.running, stack)
+            realtime.apply(self.running)
+            if user is not None:
+                become(user, self.running)
             await self._start(loop, loaded, stack)
             log.log(ALWAYS, "l2tpns %s ready", __version__)
-            notify_service_manager("READY=1")
+            self._service.ready()
             reason = await self._stopping
-            notify_service_manager("STOPPING=1")
+            self._service.stopping()
             if reason == signal.SIGQUIT.name or not await self._hand_over(reason):
                 await self._stop(reason)
                 self._restart.forget()
@@ -165,7 +174,6 @@ class Daemon:
         stack.callback(self.radius.close)
         await self._open_spool(loop, stack)
         self._l2tp_socket = open_l2tp_socket(config, stack)
-        self._planes = PlaneHost(config, stack)
         self._restart = Restart(config, stack)
         self._planes.clear(adopt=self._restart.has_sessions)
         self._device = open_tun_device(config, stack, self._planes.left_device)
@@ -366,6 +374,7 @@ class Daemon:
             at = max(at + 1.0, loop.time())
             await asyncio.sleep(at - loop.time())
             rates = self.console.measure(loop.time())
+            self._service.alive(loop.time(), self._status_line())
             if self.running.dump_speed:
                 log.log(ALWAYS, "%s", speed_line(rates))
             lost = self.plane.plane_counters().socket_overruns - overruns
@@ -382,6 +391,7 @@ class Daemon:
         """SIGHUP: read the files again and open the log anew. A line that is gone returns to its
         default, a broken one leaves its directive as it is; a startup-config that cannot be read
         changes nothing."""
+        self._service.reloading()
         loaded = load(self.config_path)
         if loaded.readable:
             kept = {name: getattr(self.console.config, name) for name in loaded.broken}
@@ -398,6 +408,11 @@ class Daemon:
         self.log_control.reopen()
         self._report(loaded)
         log.warning("configuration read again from %s", self.config_path)
+        self._service.ready()
+
+    def _status_line(self) -> str:
+        sessions, tunnels = len(self.lns.sessions), len(self.lns.endpoint.tunnels)
+        return f"{sessions} sessions in {tunnels} tunnels"
 
     def _load_access_lists(self, loaded: LoadResult) -> None:
         """Take the lists of the file; one with a line that cannot be used stays as it is."""
@@ -413,7 +428,7 @@ class Daemon:
         """Put a configuration into force, but for what waits for a restart."""
         kept = {name: getattr(self.running, name) for name in RESTART_DIRECTIVES}
         self.running = replace(config, **kept)
-        self.log_control.set_destination(self.running.log_file)
+        self.log_control.set_destination(self.running.log_file, self.running.log_format)
         self.log_control.set_level(self._debug(self.running))
         self.radius.reconfigure(radius_config(self.running))
         self.courier.configure(

@@ -19,7 +19,7 @@ from l2tpns_core.dataplane.ebpf.paths import LacPaths
 from l2tpns_core.dataplane.ebpf.plane import EbpfPlane
 from l2tpns_core.dataplane.tun import UserPlane
 from l2tpns_core.net.netlink import KernelRefused, Netlink, WaysOut
-from l2tpns_core.net.onlookers import Onlookers
+from l2tpns_core.net.onlookers import OldTables, Onlookers
 from l2tpns_core.net.tun_device import TunDevice
 from l2tpns_core.observe.plane_report import KernelReport, PlaneReport
 from l2tpns_core.startup import StartError
@@ -31,7 +31,8 @@ DIRECT_IS_OFF = "bpf_direct says so"
 
 
 class PlaneHost:
-    """Opens the plane of a daemon, and knows how it came to be. What it opens the stack closes."""
+    """Opens the plane of a daemon, and knows how it came to be. What it opens the stack closes. It
+    has to be made before the process becomes another user."""
 
     def __init__(self, config: Config, stack: contextlib.AsyncExitStack) -> None:
         self.plane: UserPlane | EbpfPlane
@@ -43,6 +44,8 @@ class PlaneHost:
         self._device_name = ""
         self._direct: DirectWay | None = None
         self._paths: LacPaths | None = None
+        self._old_tables = OldTables()
+        stack.callback(self._old_tables.close)
         self.left_device = ""
         """The TUN device of a former process, when its forwarding is taken over."""
         self.keeps_forwarding = False
@@ -104,7 +107,7 @@ class PlaneHost:
             self._direct = DirectWay(
                 fast,
                 tun_index,
-                Onlookers(tun_index).find,
+                Onlookers(tun_index, self._old_tables).find,
                 lambda: ways_out(netlink),
                 loop.time,
             )

@@ -82,6 +82,8 @@ def open_tun_device(config: Config, stack: contextlib.AsyncExitStack, left: str 
         device = TunDevice(name)
     except OSError as error:
         remedy = "/dev/net/tun and CAP_NET_ADMIN are needed"
+        if error.errno == errno.EACCES:
+            remedy = "this user may not: chmod 666 /dev/net/tun, as udev does"
         if name and error.errno in (errno.EINVAL, errno.EBUSY):
             remedy = "another interface has that name; see tundevicename"
         raise StartError(
@@ -111,21 +113,21 @@ def write_pid_file(path: str, stack: contextlib.AsyncExitStack) -> None:
     except OSError as error:
         log.error("cannot write the pid file %s: %s", path, error.strerror)
         return
-    stack.callback(Path(path).unlink, missing_ok=True)
+    stack.callback(_remove_pid_file, Path(path))
+
+
+def _remove_pid_file(path: Path) -> None:
+    """Its directory may be another user's than the one that the daemon has become."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.write_text("")
 
 
 def own_hostname() -> str:
     """The name of this machine without its domain."""
     return socket.gethostname().partition(".")[0] or "l2tpns"
-
-
-def notify_service_manager(state: str) -> None:
-    """Tell systemd (sd_notify), when it started us."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if not path:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
-        notify.sendto(state.encode(), path.replace("@", "\0", 1) if path[0] == "@" else path)
 
 
 def detach() -> None:

@@ -116,13 +116,13 @@ class GardenPlugin:
         else:
             session.walled_garden = False
 
-    @hookimpl
     @staticmethod
     def check_files(directory: Path, settings: GardenSettings) -> list[str]:
         """What `l2tpns --check` says of build-garden."""
         path = directory / settings.build_garden
         return syntax_errors(path) if path.exists() else []
 
+    @hookimpl
     def settings_changed(self, param: ParamSettingsChanged) -> PluginResult | None:
         """Other gardens, another file, another interval: who is trapped stays trapped."""
         settings, worker = self._api.settings, self._worker

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pyroute2 import IPRoute
 from integration.dataplane.namespaces import Namespace
 from integration.garden.place import install_tools
 from l2tpns_core.net.netlink import Netlink, WaysOut
-from l2tpns_core.net.onlookers import IP_TABLES_NAMES, VIRTUAL_SERVERS, Onlookers, ask
+from l2tpns_core.net.onlookers import IP_TABLES_NAMES, VIRTUAL_SERVERS, OldTables, Onlookers, ask
 from l2tpns_core.net.tun_device import TunDevice
 
 pytestmark = pytest.mark.netns
@@ -37,8 +38,9 @@ def device(space: Namespace) -> Iterator[TunDevice]:
 
 
 @pytest.fixture
-def onlookers(device: TunDevice) -> Onlookers:
-    return Onlookers(socket.if_nametoindex(device.name))
+def onlookers(device: TunDevice) -> Iterator[Onlookers]:
+    with closing(OldTables()) as tables:
+        yield Onlookers(socket.if_nametoindex(device.name), tables)
 
 
 Nft = Callable[[str], None]
@@ -138,9 +140,21 @@ def test_what_the_kernel_lists_in_files(tmp_path: Path, name: str, text: str, an
     path = tmp_path / name
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    found = Onlookers(1, tmp_path).find()
+    with closing(OldTables(tmp_path)) as tables:
+        found = Onlookers(1, tables, tmp_path).find()
     assert found.endswith(answer)
     assert bool(found) == bool(answer)
+
+
+def test_tables_that_appear_later_are_seen(tmp_path: Path) -> None:
+    with closing(OldTables(tmp_path)) as tables:
+        assert tables.names() == []
+        path = tmp_path / IP_TABLES_NAMES
+        path.parent.mkdir()
+        path.write_text("nat\n")
+        assert tables.names() == ["nat"]
+        path.write_text("nat\nfilter\n")
+        assert tables.names() == ["nat", "filter"]
 
 
 @pytest.mark.usefixtures("space")

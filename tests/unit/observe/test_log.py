@@ -1,6 +1,7 @@
 """Log lines: their form, their levels, where they go, and that nobody can forge one."""
 
 import io
+import json
 import logging
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from l2tpns_core.observe.log import (
     ALWAYS,
     CALLS,
     LEVELS,
+    JsonFormatter,
     LineFormatter,
     LogControl,
     StreamLines,
@@ -283,3 +286,66 @@ def test_syslog_that_hangs_never_holds_up_the_caller(
     handler.close()
     lost = int(re.findall(r"00/00 (\d+) log lines", text)[0])
     assert 0 < lost < 5000
+
+
+# JSON
+
+
+@pytest.fixture
+def json_lines(tmp_path: Path) -> Iterator[Callable[[], list[dict[str, object]]]]:
+    path = tmp_path / "log"
+    control = setup_logging(5, str(path), "json")
+    yield lambda: [json.loads(line) for line in path.read_text().splitlines()]
+    control.close()
+
+
+def test_json_has_what_is_known(json_lines: Callable[[], list[dict[str, object]]]) -> None:
+    log_for(3, 17, "alice", name="l2tpns.lns").warning("login %s", "accepted")
+    logger.log(ALWAYS, "ready")
+    login, ready = json_lines()
+    assert datetime.fromisoformat(str(login.pop("time"))).tzinfo is not None
+    assert login == {
+        "level": "warning",
+        "part": "lns",
+        "message": "login accepted",
+        "tunnel": 3,
+        "session": 17,
+        "user": "alice",
+    }
+    assert {name: ready[name] for name in ("level", "part", "message")} == {
+        "level": "notice",
+        "part": "test",
+        "message": "ready",
+    }
+    assert "tunnel" not in ready
+
+
+def test_json_has_tracebacks(json_lines: Callable[[], list[dict[str, object]]]) -> None:
+    try:
+        raise ValueError("no\n{}")
+    except ValueError:
+        logger.exception("it failed")
+    (entry,) = json_lines()
+    assert entry["message"] == "it failed"
+    assert str(entry["trace"]).endswith("ValueError: no\n{}")
+
+
+@given(st.text(), st.text())
+def test_nobody_forges_a_line_of_json(text: str, user: str) -> None:
+    record = logging.makeLogRecord({"name": "l2tpns.x", "msg": text, "user": user, "session": 1})
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert line.isascii()
+    assert set(json.loads(line)) - {"user"} == {"time", "level", "part", "message", "session"}
+
+
+def test_the_form_changes_while_it_runs(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    control = setup_logging(3, str(path))
+    logger.info("one")
+    control.set_destination(str(path), "json")
+    logger.info("two")
+    control.close()
+    first, second = path.read_text().splitlines()
+    assert first.endswith("00/00 one")
+    assert json.loads(second)["message"] == "two"

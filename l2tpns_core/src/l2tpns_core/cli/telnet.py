@@ -17,11 +17,11 @@ import pwd
 import resource
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+from l2tpns_core.capabilities import Cap, no_new_privileges, permitted, restrict
 from l2tpns_core.cli.telnet_child import CANNOT_LISTEN
 from l2tpns_core.cli.telnet_gate import Gate
 from l2tpns_core.cli.telnet_keeper import Keeper
@@ -47,11 +47,9 @@ NICENESS: Final = 5
 FILES_PER_OPERATOR: Final = 3
 OTHER_FILES: Final = 32 + 2 * BACKLOG
 """Clients that are refused have one for a moment."""
-CAPABILITY_VERSION: Final = 0x20080522
-KEPT_CAPABILITIES: Final = 1 << 1 | 1 << 5
-"""CAP_DAC_OVERRIDE and CAP_KILL."""
+KEPT_CAPABILITIES: Final = frozenset((Cap.DAC_OVERRIDE, Cap.KILL))
+"""Of root's: for the files of users and the socket, and for the other half."""
 PR_SET_DUMPABLE: Final = 4
-PR_SET_NO_NEW_PRIVS: Final = 38
 REFUSALS_PER_LINE: Final = 100
 """Refused clients are too many for a log line each."""
 FORMAT: Final = "%(levelname)s %(message)s"
@@ -214,21 +212,18 @@ def drop_privileges(user: str, operators: int) -> None:
         os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
         os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    restrict(())
+    no_new_privileges()
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def drop_capabilities() -> None:
-    """Keep of root's rights only those on files and on the other half."""
-    if os.geteuid() != 0:
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    header = struct.pack("=Ii", CAPABILITY_VERSION, 0)
-    sets = struct.pack("=6I", KEPT_CAPABILITIES, KEPT_CAPABILITIES, 0, 0, 0, 0)
-    if libc.capset(header, sets) != 0:
-        log.error("cannot drop capabilities: %s", os.strerror(ctypes.get_errno()))
+    """Keep of root's rights only those on files and on the other half, of another user's none."""
+    try:
+        restrict(KEPT_CAPABILITIES & permitted() if os.geteuid() == 0 else ())
+        no_new_privileges()
+    except OSError as error:
+        log.error("cannot drop capabilities: %s", error)
 
 
 def keep(channel: socket.socket, child: int, options: argparse.Namespace) -> int:

@@ -59,6 +59,11 @@ class Config:
         check=checks.check_log_file,
         expected=checks.LOG_FILE_EXPECTED,
     )
+    log_format: str = directive(
+        "text",
+        "How log lines look: text for people, json for programs, one object in each line.",
+        choices=("text", "json"),
+    )
     pid_file: str = directive(
         "",
         "File that holds the process id while the daemon runs. Empty writes none.",
@@ -99,16 +104,18 @@ class Config:
         acts_at=ActsAt.RESTART,
     )
     setuid: str = directive(
-        "", "User to change to after the start.", acts_at=ActsAt.RESTART, acts=False
+        "",
+        "User to become at the start, by name or number; only the capabilities that are needed "
+        "are kept. See docs/deployment.md.",
+        acts_at=ActsAt.RESTART,
     )
     scheduler_fifo: bool = directive(
         False,
         "Run with the real-time policy SCHED_FIFO; ignored on one processor.",
         acts_at=ActsAt.RESTART,
-        acts=False,
     )
     lock_pages: bool = directive(
-        False, "Keep the process in memory.", acts_at=ActsAt.RESTART, acts=False
+        False, "Lock all pages of the process in memory.", acts_at=ActsAt.RESTART
     )
 
     # L2TP

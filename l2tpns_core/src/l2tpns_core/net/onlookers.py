@@ -6,12 +6,13 @@ Netlink is spoken here without a library: the questions are asked several times 
 is one message of a few octets.
 """
 
+import contextlib
 import errno
 import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 NETLINK_XFRM: Final = 6
 NETLINK_NETFILTER: Final = 12
@@ -77,12 +78,39 @@ PROCESS: Final = Path("/proc/thread-self")
 """What the kernel tells about the network namespace of whoever asks."""
 
 
+class OldTables:
+    """The tables of the old iptables, which only root may ask for: whoever becomes another user
+    makes this object before."""
+
+    def __init__(self, process: Path = PROCESS) -> None:
+        self._path = process / IP_TABLES_NAMES
+        self._file: BinaryIO | None = None
+        with contextlib.suppress(OSError):  # it may come to be there later
+            self._file = self._path.open("rb", buffering=0)
+
+    def names(self) -> list[str]:
+        """Raises OSError."""
+        if self._file is None:
+            try:
+                self._file = self._path.open("rb", buffering=0)
+            except FileNotFoundError:
+                return []
+        self._file.seek(0)
+        return self._file.read().decode(errors="replace").splitlines()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
 class Onlookers:
     """Finds them. `device` is the index of the TUN device."""
 
-    def __init__(self, device: int, process: Path = PROCESS) -> None:
+    def __init__(self, device: int, old_tables: OldTables, process: Path = PROCESS) -> None:
         self._device = device
         self._process = process
+        self._tables = old_tables
         self._generation: bytes | None = None
         self._chain = ""
 
@@ -108,7 +136,7 @@ class Onlookers:
             return []
 
     def _old_tables(self) -> str:
-        names = self._lines(IP_TABLES_NAMES)
+        names = self._tables.names()
         return f"iptables has the table {names[0]} (legacy)" if names else ""
 
     def _virtual_servers(self) -> str:

@@ -9,10 +9,12 @@ Nothing that comes from the net can end a line or pass for its beginning.
 """
 
 import io
+import json
 import logging
 import sys
 import time
 from collections.abc import Mapping, MutableMapping
+from datetime import datetime
 from typing import Any, Final
 
 from l2tpns_core.observe.syslog import SYSLOG_PREFIX, SyslogHandler
@@ -31,6 +33,18 @@ LEVELS: Final = (
     logging.DEBUG,
 )
 """The standard level for each level of the manual, 0 to 5."""
+LEVEL_NAMES: Final = {
+    logging.CRITICAL: "critical",
+    logging.ERROR: "error",
+    logging.WARNING: "warning",
+    logging.INFO: "info",
+    CALLS: "calls",
+    logging.DEBUG: "debug",
+    ALWAYS: "notice",
+}
+"""In JSON."""
+TEXT: Final = "text"
+JSON: Final = "json"
 LOGGER_NAMES: Final = ("l2tpns", "asyncio")
 NO_IDS: Final[Mapping[str, object]] = {}
 
@@ -69,6 +83,29 @@ class LineFormatter(logging.Formatter):
             self._second = second
             self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
         return self._stamp
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object for each record: `time` (RFC 3339, with the zone), `level`, `part` and
+    `message`, `tunnel`, `session` and `user` where they are known, and `trace` for a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = record.__dict__
+        stamp = datetime.fromtimestamp(record.created).astimezone()
+        entry: dict[str, object] = {
+            "time": stamp.isoformat(timespec="milliseconds"),
+            "level": LEVEL_NAMES.get(record.levelno, record.levelname.lower()),
+            "part": record.name.removeprefix("l2tpns."),
+            "message": printable(record.getMessage()),
+        }
+        for name in ("tunnel", "session"):
+            if fields.get(name):
+                entry[name] = int(fields[name])
+        if fields.get("user"):
+            entry["user"] = printable(str(fields["user"]))
+        if record.exc_info:
+            entry["trace"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
 
 
 class StreamLines(logging.Handler):
@@ -117,9 +154,10 @@ class StreamLines(logging.Handler):
 class LogControl:
     """The one place that log lines leave by; made by setup_logging()."""
 
-    def __init__(self, level: int, destination: str) -> None:
+    def __init__(self, level: int, destination: str, form: str = TEXT) -> None:
         self._loggers = [logging.getLogger(name) for name in LOGGER_NAMES]
         self._destination = destination
+        self._form = form
         self._handler: logging.Handler | None = None
         self.set_level(level)
         self.reopen()
@@ -128,10 +166,11 @@ class LogControl:
         """Let through what has at most this level of the manual, 0 to 5."""
         self._loggers[0].setLevel(LEVELS[max(0, min(level, len(LEVELS) - 1))])
 
-    def set_destination(self, destination: str) -> None:
-        """Go on elsewhere: a path, `syslog:FACILITY`, or "" for stdout."""
-        if destination != self._destination:
-            self._destination = destination
+    def set_destination(self, destination: str, form: str = TEXT) -> None:
+        """Go on elsewhere or in another form: a path, `syslog:FACILITY`, or "" for stdout; `text`
+        or `json`."""
+        if (destination, form) != (self._destination, self._form):
+            self._destination, self._form = destination, form
             self.reopen()
 
     def reopen(self) -> None:
@@ -139,9 +178,9 @@ class LogControl:
         opened is replaced by stdout, with one line that says so."""
         failure = ""
         try:
-            handler = _handler_for(self._destination)
+            handler = _handler_for(self._destination, self._form)
         except (OSError, KeyError) as error:
-            handler = _handler_for("")
+            handler = _handler_for("", self._form)
             failure = f"cannot log to {self._destination} ({error}), log lines go to stdout"
         old, self._handler = self._handler, handler
         for logger in self._loggers:
@@ -166,10 +205,10 @@ class LogControl:
         self._handler = None
 
 
-def setup_logging(level: int, destination: str) -> LogControl:
-    """Send the lines of all loggers below `l2tpns` to a destination (directives debug and
-    log_file). Never raises."""
-    return LogControl(level, destination)
+def setup_logging(level: int, destination: str, form: str = TEXT) -> LogControl:
+    """Send the lines of all loggers below `l2tpns` to a destination (directives debug, log_file
+    and log_format). Never raises."""
+    return LogControl(level, destination, form)
 
 
 class SessionLog(logging.LoggerAdapter[logging.Logger]):
@@ -194,12 +233,13 @@ def _lost_lines(count: int, created: float) -> logging.LogRecord:
     return logging.makeLogRecord({"msg": f"{count} log lines were lost", "created": created})
 
 
-def _handler_for(destination: str) -> logging.Handler:
+def _handler_for(destination: str, form: str) -> logging.Handler:
     handler: logging.Handler
     to_syslog = destination.startswith(SYSLOG_PREFIX)
     if to_syslog:
         handler = SyslogHandler(destination.removeprefix(SYSLOG_PREFIX))
     else:
         handler = StreamLines(destination)
-    handler.setFormatter(LineFormatter(stamped=not to_syslog))
+    is_json = form == JSON
+    handler.setFormatter(JsonFormatter() if is_json else LineFormatter(stamped=not to_syslog))
     return handler
