@@ -70,6 +70,16 @@ ALLOWED: dict[str, set[str]] = {
     "options": {"check", "config"},
     # what the daemon gives the operator's commands to work on
     "console": {"access_lists", "config", "lns", "plugins", "radius", "dataplane", "observe"},
+    # what Prometheus is told of the same parts
+    "metrics": {
+        "control",
+        "dataplane",
+        "l2tp",
+        "lns",
+        "observe",
+        "radius",
+        "session",
+    },
     # what the daemon gives plugins to work on
     "plugin_host": {"lns", "plugins"},
     # what the daemon needs of the system

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from l2tpns_core.dataplane.tun import UserPlane
 from l2tpns_core.lns import Lns
 from l2tpns_core.lns.settings import mru_of, own_addresses, tun_address
 from l2tpns_core.lns.trace import TracedEvents, TracedPlane
+from l2tpns_core.metrics.exporter import Exporter
 from l2tpns_core.net import garp
 from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
@@ -124,6 +126,7 @@ class Daemon:
         """The configuration in force: what waits for a restart is not in it."""
         self._stopping: asyncio.Future[str] | None = None
         self._service = ServiceManager()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Start, serve until a signal asks to stop, stop cleanly. Raises StartError."""
@@ -197,6 +200,9 @@ class Daemon:
         self._load_plugins(loaded.plugins)
         self.plugins.become_master(ParamBecomeMaster())  # alone, this is a cluster of one
         self._open_control(loop, stack)
+        self._exporter = Exporter(self.console, loop)
+        stack.push_async_callback(self._exporter.close)
+        await self._exporter.configure(config.metrics_bind_address, config.metrics_port)
         server = CliServer(self.console, config.cli_socket)
         try:
             await server.start()
@@ -439,6 +445,15 @@ class Daemon:
         self._host.configure()
         self._control.configure(self.running.nsctl_secret)
         self._connect_plane()
+        self._background(
+            self._exporter.configure(self.running.metrics_bind_address, self.running.metrics_port)
+        )
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        """Do something that takes a moment while everything goes on."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _follow_plugins(self, wanted: LoadResult) -> None:
         """Unload what is no longer named, unless a line that cannot be read may have named it; load

@@ -512,6 +512,16 @@ class Config:
         secret=True,
     )
 
+    # Metrics
+    metrics_bind_address: IPv4Address = directive(
+        IPv4Address("127.0.0.1"), "Address that Prometheus finds the metrics on."
+    )
+    metrics_port: int = directive(
+        0,
+        "TCP port of the metrics, for instance 9729; 0 has none.",
+        limits=(0, 65_535),
+    )
+
     # Cluster and routing
     cluster_address: IPv4Address = directive(
         IPv4Address("239.192.13.13"),

@@ -14,6 +14,7 @@ SECTIONS: Final = {
     "allow_duplicate_users": "Sessions",
     "bind_address": "Network and forwarding",
     "cli_bind_address": "Remote control",
+    "metrics_bind_address": "Metrics",
     "cluster_address": "Cluster and routing",
 }
 """The headings, by the directive that comes first under each."""

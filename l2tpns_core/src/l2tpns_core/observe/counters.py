@@ -131,6 +131,10 @@ class CounterBoard:
             _difference(now.tunnel, self._traffic_zero.tunnel),
         )
 
+    def raw_values(self) -> dict[str, dict[str, int]]:
+        """Every named value since the start, by group and name."""
+        return {group: dict(read()) for group, read in self._groups.items()}
+
     def values(self) -> dict[str, dict[str, int]]:
         """Every named value since the last clear(), by group and name."""
         result: dict[str, dict[str, int]] = {}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
+from l2tpns_core.observe.histogram import Histogram
 from l2tpns_core.radius.attributes import Nas
 from l2tpns_core.radius.status import ServerInfo
 from l2tpns_core.radius.transport import SocketLink, SocketPool
@@ -20,6 +21,7 @@ MIN_WINDOW: Final = 64
 SLOW_REPLY_S: Final = 0.1
 """A server that takes longer is given more requests at once; a faster one needs no more."""
 LATENCY_PERIOD_S: Final = 60.0
+REPLY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Latency:
@@ -76,6 +78,7 @@ class ServerPort:
         "address",
         "dead_until",
         "heard_at",
+        "histogram",
         "in_flight",
         "latency",
         "nas",
@@ -122,6 +125,7 @@ class ServerPort:
         self._shrunk_at = float("-inf")
         self.sends_message_authenticator = False
         self.latency = Latency()
+        self.histogram = Histogram(REPLY_BOUNDS_S)
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -147,6 +151,7 @@ class ServerPort:
         if latency_s is None:
             return
         self.latency.add(latency_s, now)
+        self.histogram.add(latency_s)
         if latency_s > SLOW_REPLY_S:
             self.window = min(self.window + 1, self.pool.capacity)
 
@@ -167,4 +172,5 @@ class ServerPort:
             self.pool.socket_count,
             self.sends_message_authenticator,
             self.latency.summary(now),
+            self.histogram,
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from l2tpns_core.observe.histogram import Histogram
 from l2tpns_core.radius.wire import Discard
 
 
@@ -71,3 +72,6 @@ class ServerInfo:
     sockets: int
     sends_message_authenticator: bool
     latency: tuple[float, float, float] | None
+    """Lowest, mean and highest reply time of the last one to two minutes, in seconds."""
+    histogram: Histogram
+    """Reply times since the start, in seconds."""

@@ -1,0 +1,1 @@
+"""What Prometheus may ask for (directives metrics_bind_address and metrics_port)."""
