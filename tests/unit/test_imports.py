@@ -77,6 +77,7 @@ ALLOWED: dict[str, set[str]] = {
         "l2tp",
         "lns",
         "observe",
+        "ppp",
         "radius",
         "session",
     },
@@ -140,6 +141,7 @@ PURE_UNITS = {
 
 PURE_MODULES = {
     "abc",
+    "array",
     "bisect",
     "collections",
     "contextlib",

@@ -155,7 +155,7 @@ class FakeLns:
     ) -> Session:
         """A session that is up, `age` seconds old."""
         link: Any = SimpleNamespace(
-            phase=Phase.NETWORK, lcp_state=State.OPENED, ipcp_state=State.OPENED
+            phase=Phase.NETWORK, lcp_state=State.OPENED, ipcp_state=State.OPENED, quality=None
         )
         session = Session(
             tunnel_id=tunnel_id,

@@ -7,6 +7,7 @@ import pytest
 
 from l2tpns_core.ppp.events import CloseReason, LinkClosed
 from l2tpns_core.ppp.link import Link, LinkConfig
+from l2tpns_core.ppp.quality import LineQuality
 from unit.ppp.wire import (
     ECHO_REPLY,
     ECHO_REQUEST,
@@ -111,14 +112,49 @@ def test_traffic_that_the_link_does_not_see_keeps_it_alive() -> None:
 def test_the_round_trip_of_an_echo_is_measured() -> None:
     link = make_link()
     open_ipcp(link)
-    assert link.echo_rtt is None
+    assert link.quality is None
     at = link.get_timer()
     assert at is not None
     link.handle_timer(at)
     (request,) = sent(link)
     assert request.data == link.magic.to_bytes(4, "big")
     link.receive(frame(LCP, ECHO_REPLY, request.identifier + 1, PEER_MAGIC), at + 0.25)
-    assert link.echo_rtt is None
+    assert link.quality is None
     link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), at + 0.5)
     link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), at + 9.0)
-    assert link.echo_rtt == 0.5
+    assert link.quality == LineQuality(1, 0, 0.5, 0.5, 0.5, 0.5, 0.0)
+
+
+def test_an_echo_without_an_answer_is_lost_when_the_next_one_goes_out() -> None:
+    link = make_link()
+    open_ipcp(link)
+    requests = []
+    for _ in range(3):
+        at = link.get_timer()
+        assert at is not None
+        link.handle_timer(at)
+        requests += sent(link)
+    link.receive(frame(LCP, ECHO_REPLY, requests[1].identifier, PEER_MAGIC), at + 0.1)  # too late
+    link.receive(frame(LCP, ECHO_REPLY, requests[2].identifier, PEER_MAGIC), at + 0.2)
+    quality = link.quality
+    assert quality is not None
+    assert (quality.echoes, quality.lost, quality.lost_at) == (3, 2, at)
+    assert quality.last_s == pytest.approx(0.2)
+    assert quality.loss == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("busy_s", "echoes"), [(120.0, 4), (0.0, 0)])
+def test_busy_lines_are_asked_now_and_then(busy_s: float, echoes: int) -> None:
+    link = make_link(echo_busy_s=busy_s, dead_after_s=0.0)
+    open_ipcp(link)
+    found = 0
+    for second in range(500):
+        link.heard(float(second))
+        at = link.get_timer()
+        if at is not None and at <= second:
+            link.handle_timer(float(second))
+        for request in sent(link):
+            assert request.code == ECHO_REQUEST
+            found += 1
+            link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), second + 0.01)
+    assert found == pytest.approx(echoes, abs=1 if echoes else 0)

@@ -478,7 +478,7 @@ def test_a_new_negotiation_takes_everything_down(code: int, data: bytes, codes: 
     assert link.magic != magic
     assert link.auth_protocol is None
     assert link.heard_at is None
-    assert link.echo_rtt is None
+    assert link.quality is None
 
 
 def test_a_peer_that_only_ever_restarts_does_not_put_off_the_login_timeout() -> None:

@@ -236,6 +236,14 @@ class Config:
         limits=(0, 3600),
         acts_at=ActsAt.NEXT_SESSION,
     )
+    line_quality_interval: int = directive(
+        120,
+        "Time after which a busy line gets an LCP echo too, so that its quality is known; 0 asks "
+        "silent lines only.",
+        unit="seconds",
+        limits=(0, DAY_S),
+        acts_at=ActsAt.NEXT_SESSION,
+    )
     idle_echo_timeout: int = directive(
         240,
         "Silence after which a subscriber counts as gone; 0 waits for ever.",

@@ -101,6 +101,7 @@ def _link(config: Config) -> LinkConfig:
         echo_interval_s=float(config.echo_timeout),
         dead_after_s=float(config.idle_echo_timeout),
         echo_only_idle=config.ppp_keepalive,
+        echo_busy_s=float(config.line_quality_interval),
         login_timeout_s=float(config.ppp_login_timeout),
         rechallenge_s=float(config.chap_rechallenge),
         renegotiate=LcpRenegotiation(config.lcp_renegotiation),

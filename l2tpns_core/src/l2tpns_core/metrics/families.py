@@ -144,6 +144,24 @@ def _treated(sample: Sample) -> Points:
         yield (how,), getattr(sample.census, how)
 
 
+@family(
+    "line_round_trip_seconds",
+    "histogram",
+    "Lines that are up by the newest round trip of an LCP echo: as it is now, not a sum over time",
+)
+def _round_trips(sample: Sample) -> Points:
+    yield (), sample.census.round_trips
+
+
+@family(
+    "line_loss_ratio",
+    "histogram",
+    "Lines that are up by the share of their last 16 LCP echoes that were lost: as it is now",
+)
+def _losses(sample: Sample) -> Points:
+    yield (), sample.census.losses
+
+
 @family("tunnels", "gauge", "Tunnels by the state of their control connection", "state")
 def _tunnels(sample: Sample) -> Points:
     states = [tunnel.state.value for tunnel in sample.subject.lns.endpoint.tunnels.values()]

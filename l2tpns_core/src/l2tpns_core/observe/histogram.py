@@ -20,11 +20,6 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def remove(self, value: float) -> None:
-        """Take a value back that was added, of something that is there no more."""
-        self.counts[bisect_left(self.bounds, value)] -= 1
-        self.total -= value
-
     def cumulative(self) -> Iterator[tuple[str, int]]:
         """Each bound as text, `+Inf` last, with the number of values up to it."""
         so_far = 0

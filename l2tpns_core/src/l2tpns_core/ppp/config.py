@@ -40,6 +40,7 @@ class LinkConfig:
     dead_after_s: float = 240.0
     """Silence before the link counts as lost; 0 waits for ever."""
     echo_only_idle: bool = True
+    echo_busy_s: float = 0.0
     """False sends an Echo-Request at every interval, traffic or not."""
     login_timeout_s: float = 60.0
     """From the start of the link to a successful login."""

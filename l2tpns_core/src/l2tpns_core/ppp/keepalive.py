@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from l2tpns_core.ppp.config import LinkConfig
+from l2tpns_core.ppp.quality import recorded
 
 JITTER_STEPS: Final = 1 << 16
 IDLE_JITTER: Final = 0.25
@@ -18,19 +19,21 @@ def jitter(random: Callable[[int], bytes], span_s: float) -> float:
 class Keepalive:
     """Silence of one link. Traffic only notes a time: the timer does not move with every frame."""
 
-    __slots__ = ("_dead_at", "_echo_at", "_echo_id", "_sent_at", "echo_rtt", "heard_at")
+    __slots__ = ("_dead_at", "_echo_at", "_echo_id", "_sent_at", "heard_at", "lost_at", "ring")
 
     def __init__(self, config: LinkConfig, random: Callable[[int], bytes], now: float) -> None:
         self.heard_at = now
         """When the peer last sent anything."""
-        self.echo_rtt: float | None = None
-        """Seconds from our last answered Echo-Request to its reply."""
+        self.ring = b""
+        """What became of our last Echo-Requests (ppp.quality)."""
+        self.lost_at = 0.0
+        """When the newest of them that got no answer was given up."""
         interval = config.echo_interval_s
         # The first round is spread over a whole interval, for links that open together.
         self._echo_at = now + interval + jitter(random, interval) if interval else None
         self._dead_at = now + config.dead_after_s if config.dead_after_s else None
         self._echo_id: int | None = None
-        self._sent_at = 0.0
+        self._sent_at = now
 
     @property
     def timer_at(self) -> float | None:
@@ -60,14 +63,17 @@ class Keepalive:
         idle = now - self.heard_at >= interval
         last = now if idle else self.heard_at
         self._echo_at = last + interval + jitter(random, interval * IDLE_JITTER)
-        return idle
+        return idle or 0 < config.echo_busy_s <= now - self._sent_at
 
     def echo_sent(self, identifier: int, now: float) -> None:
+        """An Echo-Request goes out. The one before it is lost if it has no answer by now."""
+        if self._echo_id is not None:
+            self.ring, self.lost_at = recorded(self.ring, None), now
         self._echo_id = identifier
         self._sent_at = now
 
     def echo_answered(self, identifier: int, now: float) -> None:
         """An Echo-Reply came; one that answers nothing we wait for is of no interest."""
         if identifier == self._echo_id:
-            self.echo_rtt = now - self._sent_at
+            self.ring = recorded(self.ring, now - self._sent_at)
             self._echo_id = None

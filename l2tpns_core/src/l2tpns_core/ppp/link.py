@@ -32,6 +32,7 @@ from l2tpns_core.ppp.frame import Code, Packet, Protocol, decode_frame, decode_p
 from l2tpns_core.ppp.ipcp import Ipcp, wanted_address
 from l2tpns_core.ppp.keepalive import Keepalive
 from l2tpns_core.ppp.lcp import Lcp
+from l2tpns_core.ppp.quality import LineQuality, quality_of
 from l2tpns_core.ppp.saved import SavedLink
 
 __all__ = [
@@ -145,9 +146,17 @@ class Link:
         return None if self._auth is None else self._auth.protocol
 
     @property
-    def echo_rtt(self) -> float | None:
-        """Seconds that the peer took for the last answered echo."""
-        return None if self._keepalive is None else self._keepalive.echo_rtt
+    def echoes(self) -> bytes:
+        """What became of our last Echo-Requests, for ppp.quality."""
+        return b"" if self._keepalive is None else self._keepalive.ring
+
+    @property
+    def quality(self) -> LineQuality | None:
+        """The same as figures; None before the first echo is answered or lost."""
+        keepalive = self._keepalive
+        if keepalive is None or not keepalive.ring:
+            return None
+        return quality_of(keepalive.ring, keepalive.lost_at)
 
     @property
     def heard_at(self) -> float | None:

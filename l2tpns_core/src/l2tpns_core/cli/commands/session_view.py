@@ -71,6 +71,7 @@ class SessionView:
         yield f"\tMRU:\t\t{session.mru}"
         yield f"\tRx Speed:\t{session.rx_speed}"
         yield f"\tTx Speed:\t{session.tx_speed}"
+        yield from self._quality_lines()
         if session.filter_in:
             yield f"\tFilter in:\t{printable(session.filter_in)}"
         if session.filter_out:
@@ -110,6 +111,7 @@ class SessionView:
             "uploaded_bytes": usage.octets_in,
             "downloaded_packets": usage.packets_out,
             "uploaded_packets": usage.packets_in,
+            "line_quality": self._quality_data(),
             "mru": session.mru,
             "rx_speed": session.rx_speed,
             "tx_speed": session.tx_speed,
@@ -153,6 +155,35 @@ class SessionView:
             yield f"\t IPCP state:\t{link.ipcp_state.label}"
         else:
             yield f"\t LCP state:\t{link.lcp_state.label}"
+
+    def _quality_lines(self) -> Iterator[str]:
+        """What the last LCP echoes say of the line."""
+        quality = None if self._session.link is None else self._session.link.quality
+        if quality is None:
+            return
+        if quality.last_s is not None:
+            times = (quality.least_s, quality.median_s, quality.most_s)
+            parts = "/".join(f"{1000 * (each or 0.0):.1f}" for each in times)
+            yield f"\tRound trip:\t{1000 * quality.last_s:.1f} ms (min/median/max {parts})"
+        loss = f"{quality.lost} of the last {quality.echoes} echoes"
+        if quality.lost_at:
+            loss += f", the newest {max(0, int(self.now - quality.lost_at))} seconds ago"
+        yield f"\tLost:\t\t{loss}"
+
+    def _quality_data(self) -> dict[str, object] | None:
+        quality = None if self._session.link is None else self._session.link.quality
+        if quality is None:
+            return None
+        return {
+            "echoes": quality.echoes,
+            "lost": quality.lost,
+            "loss": round(quality.loss, 4),
+            "last_s": quality.last_s,
+            "min_s": quality.least_s,
+            "median_s": quality.median_s,
+            "max_s": quality.most_s,
+            "lost_s_ago": max(0.0, self.now - quality.lost_at) if quality.lost_at else None,
+        }
 
     def _limit_lines(self) -> Iterator[str]:
         session = self._session

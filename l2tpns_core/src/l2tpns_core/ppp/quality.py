@@ -1,0 +1,81 @@
+"""How good a line is: what became of its last LCP echoes (RFC 1661 section 5.8).
+
+The echoes of a link are kept as octets, two for each, because there are as many links as there are
+subscribers.
+"""
+
+from array import array
+from typing import Final, NamedTuple
+
+ECHOES: Final = 16
+"""So many of the last ones are kept."""
+STEP_S: Final = 0.0001
+"""The unit of a round trip."""
+LOST: Final = 0xFFFF
+LONGEST: Final = LOST - 1
+"""What takes longer counts as this, 6.5 seconds."""
+OCTETS: Final = 2
+BIG_ENDIAN: Final = array("H", [1]).tobytes()[0] == 0
+"""Whether this machine is: the ring itself never is."""
+
+
+class LineQuality(NamedTuple):
+    """The last echoes of a line. Times are seconds; None without an echo that was answered."""
+
+    echoes: int
+    """Requests that were answered, or are known to be lost: at most ECHOES."""
+    lost: int
+    last_s: float | None
+    """The newest round trip."""
+    least_s: float | None
+    median_s: float | None
+    most_s: float | None
+    lost_at: float
+    """When the newest loss was noticed, by the clock of the link; 0.0 for never."""
+
+    @property
+    def loss(self) -> float:
+        """The share of echoes that were lost, 0 to 1."""
+        return self.lost / self.echoes if self.echoes else 0.0
+
+
+def recorded(ring: bytes, seconds: float | None) -> bytes:
+    """The ring after one more echo; None is one that was lost."""
+    value = LOST if seconds is None else min(max(0, round(seconds / STEP_S)), LONGEST)
+    return (ring + value.to_bytes(OCTETS, "little"))[-ECHOES * OCTETS :]
+
+
+def quality_of(ring: bytes, lost_at: float) -> LineQuality:
+    """What a ring says."""
+    values = _values(ring)
+    answered = [value * STEP_S for value in values if value != LOST]
+    if not answered:
+        return LineQuality(len(values), len(values), None, None, None, None, lost_at)
+    lost = len(values) - len(answered)
+    return LineQuality(
+        *(len(values), lost, answered[-1], min(answered), _median(answered), max(answered), lost_at)
+    )
+
+
+def brief_of(ring: bytes) -> tuple[float | None, float] | None:
+    """The newest round trip and the share of echoes lost, or None for an empty ring: for those who
+    look at every line."""
+    if not ring:
+        return None
+    values = _values(ring)
+    lost = values.count(LOST)
+    last = next((value * STEP_S for value in reversed(values) if value != LOST), None)
+    return last, lost / len(values)
+
+
+def _median(values: list[float]) -> float:
+    """Of an even number the lower one of the two in the middle."""
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def _values(ring: bytes) -> "array[int]":
+    values = array("H")
+    values.frombytes(ring)
+    if BIG_ENDIAN:
+        values.byteswap()
+    return values

@@ -1,0 +1,93 @@
+"""What docs give to Prometheus and Grafana asks for metrics that there are."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from l2tpns_core.lns.state import LnsCounters
+from l2tpns_core.metrics.census import Census, count_sessions
+from l2tpns_core.metrics.counter_docs import docs_of
+from l2tpns_core.metrics.families import FAMILIES
+from l2tpns_core.metrics.reference import metric_names, metrics_page
+from l2tpns_core.observe.histogram import Histogram
+
+ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "docs" / "monitoring"
+FOREIGN = {"up", "process_resident_memory_bytes"}
+METRIC = re.compile(r"\b(?:l2tpns|process)_\w+|\bup(?=\{)")
+DASHBOARD = json.loads((MONITORING / "grafana.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    """Write it anew: python -m l2tpns_core.metrics.reference > docs/reference/metrics.md"""
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    assert page.strip() == metrics_page().strip()
+
+
+def test_names_are_those_of_prometheus() -> None:
+    names = [family.name for family in FAMILIES]
+    assert len(set(names)) == len(names)
+    for family in FAMILIES:
+        assert re.fullmatch(r"l2tpns_[a-z0-9_]+[a-z0-9]", family.name)
+        assert not family.name.endswith("_total")
+        assert family.help
+        assert family.kind in ("counter", "gauge", "histogram")
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_asks_for_metrics_that_there_are(panel: dict[str, object]) -> None:
+    known = {*metric_names(), *FOREIGN}
+    targets = panel["targets"]
+    assert isinstance(targets, list)
+    assert targets
+    for target in targets:
+        asked = set(METRIC.findall(target["expr"]))
+        assert asked
+        assert asked <= known
+        assert target["expr"].count("(") == target["expr"].count(")")
+
+
+def test_the_dashboard_can_be_imported() -> None:
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert DASHBOARD["schemaVersion"] >= 36
+    variables = {each["name"] for each in DASHBOARD["templating"]["list"]}
+    assert variables == {"datasource", "instance"}
+    for panel in PANELS:
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert set(panel["gridPos"]) == {"h", "w", "x", "y"}
+
+
+def test_alerts_ask_for_metrics_that_there_are() -> None:
+    lines = (MONITORING / "alerts.yml").read_text().splitlines()
+    asked = [line.partition("expr:")[2] for line in lines if "expr:" in line]
+    assert len(asked) == sum("alert:" in line for line in lines) > 5
+    for expression in asked:
+        names = set(METRIC.findall(expression))
+        assert names
+        assert names <= {*metric_names(), *FOREIGN}
+
+
+def test_the_text_behind_a_counter_is_its_help() -> None:
+    docs = docs_of(LnsCounters)
+    assert docs["tunnel_timeout"] == "Tunnels whose LAC stopped answering"
+    assert docs["login_accepted"] == "Login accepted"
+    assert set(docs) == set(LnsCounters.__dataclass_fields__)
+
+
+def test_a_histogram_counts_up_to_its_bounds() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 3.0):
+        histogram.add(value)
+    assert list(histogram.cumulative()) == [("1.0", 2), ("2.0", 3), ("+Inf", 4)]
+    assert histogram.total == 6.0
+
+
+def test_a_census_of_nobody() -> None:
+    census = asyncio.run(count_sessions(list))
+    assert isinstance(census, Census)
+    assert (census.throttled, dict(census.states)) == (0, {})
