@@ -255,3 +255,37 @@ def test_room_for_routes_in_the_kernel(tmp_path: Path, room: int) -> None:
 
     with Stage(tmp_path, users, dataplane="ebpf", bpf_max_routes=room) as stage:
         stage.play(act)
+
+
+@pytest.mark.parametrize(("level", "is_told"), [(0, False), (3, True)])
+def test_how_much_is_logged(tmp_path: Path, level: int, is_told: bool) -> None:
+    """debug."""
+
+    async def act(stage: Stage) -> None:
+        await stage.log_in("user1")
+        assert ("login by user1" in stage.site.log()) == is_told
+
+    with Stage(tmp_path, debug=level) as stage:
+        stage.play(act)
+
+
+def test_a_wrong_secret_lets_nobody_in(tmp_path: Path) -> None:
+    """radius_secret."""
+
+    async def act(stage: Stage) -> None:
+        refused = stage.call("user1")
+        await soon(refused.down)
+        stage.site.write_config(radius_secret=SECRET)
+        await stage.reload()
+        await stage.log_in("user1")
+
+    secrets = {"radius_secret": f"not-{SECRET}", "radius_timeout": 1, "radius_tries": 1}
+    with Stage(tmp_path, radius_dead_time=1, **secrets) as stage:
+        stage.play(act)
+
+
+def test_the_tun_device(tmp_path: Path) -> None:
+    """tundevicename, iftun_address."""
+    with Stage(tmp_path, tundevicename="subs", iftun_address="10.63.9.1") as stage:
+        shown = stage.site.lns.run(["ip", "-br", "address", "show", "dev", "subs"]).stdout
+    assert "10.63.9.1/32" in shown

@@ -5,12 +5,15 @@ import io
 import os
 import socket
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
+from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.plane import DataPlane, SessionCounters
 from l2tpns_core.dataplane.tun import PlaneOptions, UserPlane
 from l2tpns_core.dataplane.udp import L2tpSocket
+from l2tpns_core.startup import plane_options
 from unit.dataplane.fakes import (
     FAR,
     IP_PREFIX,
@@ -110,6 +113,25 @@ def test_packets_pass_both_ways() -> None:
         setting.device.kernel.send(udp_packet(FAR, SUBSCRIBER))
         await until(lambda: plane.counters(KEY).packets_out)
         assert setting.lac.recv(2000)[10:] == udp_packet(FAR, SUBSCRIBER)
+
+    run(test)
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_so_many_are_read_at_once(count: int) -> None:
+    """multi_read_count: then the loop turns to others."""
+
+    async def test(setting: Setting) -> None:
+        plane = setting.plane
+        plane.configure(plane_options(Config(multi_read_count=count)))
+        for _ in range(20):
+            setting.lac.send(data_message(IP_PREFIX + PACKET))
+        seen = []
+        while not seen or seen[-1] < 20:
+            await asyncio.sleep(0)
+            seen.append(plane.counters(KEY).packets_in)
+        steps = {after - before for before, after in pairwise([0, *seen])}
+        assert max(steps) == count
 
     run(test)
 

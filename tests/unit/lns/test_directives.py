@@ -7,7 +7,7 @@ import pytest
 
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.radius.model import AccessOutcome, AccessReply
-from support.memory import Client, Lac, World, avp
+from support.memory import Client, Lac, World, avp, ip
 
 SCCRQ, SCCRP, STOPCCN, HELLO, CDN = 1, 2, 4, 6, 14
 LCP = 0xC021
@@ -214,3 +214,10 @@ def test_kill_timedout_sessions_no() -> None:
     world.run(1000)
     assert client.up
     assert client.refused == b""
+
+
+def test_peer_address() -> None:
+    """Our side of the PPP link, as the client is told by IPCP."""
+    client = Lac(World(peer_address=ip("192.0.2.99"))).open().call()
+    request = codes(client, CONFIGURE_REQUEST, 0x8021)[0]
+    assert struct.pack("!BBI", 3, 6, ip("192.0.2.99")) in request
