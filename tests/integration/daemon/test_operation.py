@@ -22,7 +22,7 @@ OLD_CONFIG = """\
 # configuration of a 2.2.1
 ! kept since
 set debug 3
-set accounting_dir "/var/run/l2tpns/acct"
+set accounting_dir ""
 set cluster_master 0
 set throttle_buckets 3000
 set radius_bind_min 0
@@ -304,21 +304,22 @@ def test_old_startup_config_starts_the_daemon(tmp_path: Path) -> None:
             "set cluster_master",
             "set throttle_buckets",
             "set radius_bind_min",
-            "set save_state",
             "set hostnam",
             "set echo_timeout",
             "router bgp",
             "    neighbour 198.51.100.2 remote-as",
             "    neighbour 198.51.100.2 timers",
-            "ip access-list",
-            "    deny tcp",
-            "    permit ip",
         ):
             (number,) = [i for i, line in enumerate(lines, 1) if line.startswith(beginning)]
             assert f"{path}:{number}: " in log, beginning
         (number,) = [i for i, line in enumerate(lines, 1) if line.startswith("set hostnam")]
         assert re.search(f':{number}: .*did you mean "hostname"', log)
         assert "garden-of-old" in log
+        (rules,) = stage.ask("show access-list outgoing")
+        assert [rule["rule"] for rule in rules["rules"]] == [
+            "deny tcp any any eq 25",
+            "permit ip any any",
+        ]
         known = {f":{i}: " for i, line in enumerate(lines, 1) if line.startswith(("#", "!"))}
         assert not any(f"{path}{place}" in log for place in known)
 
