@@ -1,6 +1,7 @@
 """What Prometheus and an operator see of a running daemon: metrics, and the quality of lines."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,18 +161,38 @@ def test_requests_of_all_kinds(stage: Stage, request_: bytes, status: str) -> No
         assert answer.endswith("# EOF\n")
 
 
-def test_clients_who_never_ask_keep_nobody_from_the_network(stage: Stage) -> None:
+def test_clients_who_never_ask_keep_nobody_out(stage: Stage) -> None:
     async def act(stage: Stage) -> None:
         client = await stage.log_in("user1")
-        idle = [connect(stage) for _ in range(MAX_CLIENTS)]
-        more = connect(stage)
-        await until(lambda: is_closed(more), "one too many was let in")
+        idle = [connect(stage) for _ in range(MAX_CLIENTS + 1)]
+        await until(lambda: is_closed(idle[0]), "one too many was let in")
+        await scraped(stage)
         await ping(client, once=True)
-        for connection in (*idle, more):
+        for connection in idle:
             connection.close()
-        await until(lambda: "200 OK" in fetch(stage), "no place is free again")
 
     stage.play(act)
+
+
+def test_clients_who_ask_and_never_read_keep_nobody_out(stage: Stage) -> None:
+    async def act(stage: Stage) -> None:
+        client = await stage.log_in("user1")
+        deaf = [connect(stage) for _ in range(2 * MAX_CLIENTS)]
+        for connection in deaf:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        await scraped(stage)
+        await ping(client, once=True)
+        for connection in deaf:
+            connection.close()
+
+    stage.play(act)
+
+
+def test_what_clients_accept_is_not_believed(stage: Stage) -> None:
+    for accept in ("text/plain; version=x", "application/openmetrics-text; version=\xff"):
+        request = f"GET /metrics HTTP/1.1\r\nAccept: {accept}\r\n\r\n"
+        assert fetch(stage, request.encode("latin-1")).startswith("HTTP/1.1 200 OK\r\n")
 
 
 def is_closed(connection: socket.socket) -> bool:

@@ -3,7 +3,7 @@ and turned into text beside it."""
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -20,6 +20,9 @@ from l2tpns_core.metrics.lag import LoopLag
 log = logging.getLogger("l2tpns.metrics")
 
 NOT_LISTENING: Final = (IPv4Address(0), 0)
+OPEN_METRICS: Final = "application/openmetrics-text"
+FRESH_S: Final = 1.0
+"""Who asks so soon after another gets what that one got: many who ask cost no more than one."""
 
 
 class Collected(Collector):
@@ -42,6 +45,12 @@ class Exporter:
         self._endpoint: Endpoint | None = None
         self._where = NOT_LISTENING
         self._lock = asyncio.Lock()
+        self._loop = loop
+        self._scrape = asyncio.Lock()
+        self._answers: dict[str, bytes] = {}
+        """The last text, by content type."""
+        self._metrics: list[Metric] = []
+        self._fresh_until = float("-inf")
 
     async def configure(self, address: IPv4Address, port: int) -> None:
         """Listen there, or nowhere for port 0. What cannot be had is told, not raised."""
@@ -76,15 +85,27 @@ class Exporter:
 
     async def render(self, accept: str) -> tuple[str, bytes]:
         """A scrape: content type and text, in the form that `accept` asks for."""
+        # Of what the client says only this is looked at: choose_encoder() takes all of it for good.
+        is_open = OPEN_METRICS in accept
+        encode, kind = choose_encoder(f"{OPEN_METRICS}; version=1.0.0" if is_open else "")
+        async with self._scrape:
+            if self._loop.time() >= self._fresh_until:
+                self._answers.clear()
+                self._metrics = await self._collect()
+                self._fresh_until = self._loop.time() + FRESH_S
+            if kind not in self._answers:
+                self._answers[kind] = await asyncio.to_thread(self._encode, encode)
+            return kind, self._answers[kind]
+
+    async def _collect(self) -> list[Metric]:
         subject = self._subject
         census = await count_sessions(lambda: list(subject.lns.sessions.values()))
-        sample = Sample(subject, census, self._lag.histogram, subject.counters.raw_values())
-        metrics = metrics_of(sample)
-        return await asyncio.to_thread(self._encode, metrics, accept)
+        return metrics_of(
+            Sample(subject, census, self._lag.histogram, subject.counters.raw_values())
+        )
 
-    def _encode(self, metrics: list[Metric], accept: str) -> tuple[str, bytes]:
+    def _encode(self, encode: Callable[[Collector], bytes]) -> bytes:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(Collected(metrics))
+        registry.register(Collected(self._metrics))
         registry.register(self._process)
-        encode, content_type = choose_encoder(accept)
-        return content_type, encode(registry)
+        return encode(registry)
