@@ -80,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "ppp",
         "radius",
         "session",
+        "state",
     },
     # what the daemon gives plugins to work on
     "plugin_host": {"lns", "plugins"},

@@ -3,22 +3,28 @@
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from l2tpns_core.lns.state import LnsCounters
 from l2tpns_core.metrics.census import Census, count_sessions
 from l2tpns_core.metrics.counter_docs import docs_of
+from l2tpns_core.metrics.exporter import Exporter
 from l2tpns_core.metrics.families import FAMILIES
+from l2tpns_core.metrics.lag import INTERVAL_S, LoopLag
 from l2tpns_core.metrics.reference import metric_names, metrics_page
 from l2tpns_core.observe.histogram import Histogram
+from unit.cli.fakes import FakeContext
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "docs" / "monitoring"
 FOREIGN = {"up", "process_resident_memory_bytes"}
 METRIC = re.compile(r"\b(?:l2tpns|process)_\w+|\bup(?=\{)")
 DASHBOARD = json.loads((MONITORING / "grafana.json").read_text())
+PLANE = SimpleNamespace(plane="user", process={}, kernel=None)
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 
@@ -91,3 +97,42 @@ def test_a_census_of_nobody() -> None:
     census = asyncio.run(count_sessions(list))
     assert isinstance(census, Census)
     assert (census.throttled, dict(census.states)) == (0, {})
+
+
+def test_the_lag_is_what_the_loop_was_away() -> None:
+    async def play() -> LoopLag:
+        lag = LoopLag(asyncio.get_running_loop())
+        time.sleep(INTERVAL_S + 0.06)  # noqa: ASYNC251  (what it is to see)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        lag.close()
+        return lag
+
+    histogram = asyncio.run(play()).histogram
+    assert sum(histogram.counts) == 1
+    assert histogram.total >= 0.06
+
+
+def test_who_asks_at_once_gets_what_another_got() -> None:
+    async def play() -> None:
+        context = FakeContext()
+        subject = SimpleNamespace(
+            version="1",
+            started_time=0.0,
+            lns=context.lns,
+            radius=SimpleNamespace(servers=list),
+            plugins=SimpleNamespace(loaded=list),
+            counters=context.counters,
+            spool_status=lambda: context.spool,
+            totals=lambda: context.totals,
+            plane_report=lambda: PLANE,
+        )
+        exporter = Exporter(subject, asyncio.get_running_loop())
+        first, second = await asyncio.gather(exporter.render(""), exporter.render("text/plain"))
+        assert first[1] is second[1]
+        kind, text = await exporter.render("application/openmetrics-text; version=\xff")
+        assert kind.startswith("application/openmetrics-text; version=1.0.0")
+        assert text.endswith(b"# EOF\n")
+        await exporter.close()
+
+    asyncio.run(play())

@@ -169,8 +169,6 @@ class Console:
                 tx_bytes=plane.socket_tx_octets,
                 tx_packets=plane.socket_tx_packets,
                 tx_errors=plane.socket_send_failures,
-                tx_retries=sum(
-                    tunnel.channel.retransmissions for tunnel in self.lns.endpoint.tunnels.values()
-                ),
+                tx_retries=self.lns.endpoint.counters.retransmissions,
             ),
         )

@@ -228,6 +228,7 @@ class Daemon:
     async def _go_on(self) -> None:
         """Serve the sessions of a former process, or tell RADIUS that there are none."""
         await self._restart.install(self.lns, self.plane)
+        self.console.counters.add("state", lambda: counters_of(self._restart.counters))
         await self._planes.follow()
         self._routes.prune()
         if not self.lns.sessions:

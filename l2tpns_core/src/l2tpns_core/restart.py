@@ -13,6 +13,7 @@ from l2tpns_core.dataplane.tun import UserPlane
 from l2tpns_core.lns import Lns
 from l2tpns_core.startup import StartError
 from l2tpns_core.state.adoption import MAX_AGE_S, Adoption
+from l2tpns_core.state.counters import StateCounters
 from l2tpns_core.state.errors import StateError
 from l2tpns_core.state.journal import Journal
 from l2tpns_core.state.store import Loaded, Store
@@ -48,6 +49,11 @@ class Restart:
     def has_sessions(self) -> bool:
         """Whether a former process left sessions, to go on with or to close."""
         return self._loaded is not None and not self._loaded.image.is_empty
+
+    @property
+    def counters(self) -> StateCounters:
+        """What was written down since the start."""
+        return StateCounters() if self._journal is None else self._journal.counters
 
     def take(self, lns: Lns) -> None:
         """Bring the sessions into the tables of the LNS, before plugins are loaded."""

@@ -100,7 +100,14 @@ def test_the_metrics_are_what_happened(stage: Stage) -> None:
         assert now.value("l2tpns_traffic_packets_total", direction="up") >= 5
         assert now.value("l2tpns_traffic_packets_total", direction="down") >= 5
         assert now.value(drops, **spoofed) == 1
+        assert now.value("l2tpns_login_refusals_total", reason="rejected") == 1
+        assert now.value("l2tpns_login_refusals_total", reason="plugin") == 0
+        assert now.value("l2tpns_session_ends_total", cause="user_error") == 1
+        assert now.value("l2tpns_session_ends_total", cause="lost_carrier") == 0
         access, accounting = "auth", "acct"
+        assert now.value("l2tpns_radius_server_requests_total", purpose=access) == 3
+        assert now.value("l2tpns_radius_server_replies_total", purpose=access) == 3
+        assert now.value("l2tpns_radius_server_timeouts_total", purpose=access) == 0
         assert now.value("l2tpns_radius_reply_seconds_count", purpose=access) == 3
         assert now.value("l2tpns_radius_reply_seconds_count", purpose=accounting) >= 2
         assert now.value("l2tpns_radius_server_up", purpose=access) == 1
@@ -110,6 +117,18 @@ def test_the_metrics_are_what_happened(stage: Stage) -> None:
         assert now.value("l2tpns_plugin_seconds_total", **hook) > 0
         assert now.value("process_resident_memory_bytes") > 1 << 20
         assert set(metric_names()) - now.names <= {"l2tpns_dataplane_punts_total"}
+
+    stage.play(act)
+
+
+def test_a_silent_lac_is_seen_in_retransmissions(stage: Stage) -> None:
+    async def act(stage: Stage) -> None:
+        await stage.log_in("user1")
+        name = "l2tpns_l2tp_retransmissions_total"
+        assert (await scraped(stage)).value(name) == 0
+        stage.tunnel.vanish()
+        await stage.command("drop user user1")
+        await until(lambda: scrape(stage).value(name) > 0, "nothing is sent again")
 
     stage.play(act)
 

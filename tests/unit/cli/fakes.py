@@ -1,6 +1,7 @@
 """A daemon for commands to look at: real sessions and a real pool, made-up traffic and tunnels."""
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -97,6 +98,8 @@ class FakeLns:
         self.sessions: dict[int, Session] = {}
         self.endpoint = SimpleNamespace(tunnels={})
         self.pool = AddressPool()
+        self.ends: Counter[object] = Counter()
+        self.login = SimpleNamespace(refusals=Counter())
         self.traffic: dict[int, SessionCounters] = {}
         self.buckets: dict[int, FakeThrottle] = {}
         self.dropped: list[tuple[str, int]] = []

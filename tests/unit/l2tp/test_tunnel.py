@@ -146,6 +146,7 @@ def test_setup_that_is_never_acknowledged_is_given_up_after_the_retry_cycle() ->
     assert [p.kind for p in packets] == [SCCRP] * 7
     assert [type(event) for event in bench.events] == [TunnelClosed, TunnelFinished]
     assert bench.endpoint.counters.peers_lost == 1
+    assert bench.endpoint.counters.retransmissions == 7  # and stays when the tunnel is gone
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL_MESSAGES if kind != SCCRQ])

@@ -8,6 +8,7 @@ import pytest
 
 from l2tpns_core.radius.client import RadiusConfig, RadiusServer
 from l2tpns_core.radius.model import AccessOutcome
+from l2tpns_core.radius.status import ServerCounters
 from unit.radius.lab import Lab
 from unit.radius.stub import SECRET, Received, Stub, answer, be_silent, pyrad_reply, reply_octets
 
@@ -28,6 +29,8 @@ def test_every_server_is_asked_twice_before_a_request_fails(run: Run) -> None:
         assert lab.loop.time() == pytest.approx(1012.0, abs=0.1)
         assert [reply.outcome for reply in lab.replies] == [AccessOutcome.TIMEOUT]
         assert client.counters.failovers == 1
+        counted = [server.counters for server in client.servers() if server.purpose == "auth"]
+        assert counted == [ServerCounters(2, 1, 0, 2, 1), ServerCounters(2, 1, 0, 2, 0)]
 
     run(scenario)
 

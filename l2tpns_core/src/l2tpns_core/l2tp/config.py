@@ -92,6 +92,8 @@ class EndpointCounters:
     """Tunnels dropped because their LAC opened a new one under the same id."""
     peers_lost: int = 0
     """Tunnels whose LAC stopped acknowledging."""
+    retransmissions: int = 0
+    """Control messages that were sent again, because no acknowledgement came."""
 
 
 @dataclass(slots=True)

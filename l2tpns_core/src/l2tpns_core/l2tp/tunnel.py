@@ -109,7 +109,10 @@ class Tunnel:
 
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """What is to be sent to `peer` now."""
-        return self.channel.datagrams_to_send(now)
+        before = self.channel.retransmissions
+        datagrams = self.channel.datagrams_to_send(now)
+        self._shared.counters.retransmissions += self.channel.retransmissions - before
+        return datagrams
 
     def get_timer(self) -> float | None:
         """When to call handle_timer() and datagrams_to_send() again."""

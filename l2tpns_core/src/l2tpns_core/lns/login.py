@@ -5,9 +5,10 @@ for each pair of a Cisco-AVPair; new_session follows when IPCP is open.
 """
 
 import logging
+from collections import Counter
 from functools import partial
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from l2tpns_core.l2tp.codes import CdnResult, GeneralError
 from l2tpns_core.life import Step
@@ -75,15 +76,26 @@ TIME_IS_UP = Ending("Session-Timeout is 0", TerminateCause.SESSION_TIMEOUT)
 DUPLICATE_REFUSED = Ending("User is logged in already", TerminateCause.ADMIN_RESET)
 ADDRESS_UNUSABLE = Ending("No usable IP address", TerminateCause.SERVICE_UNAVAILABLE)
 ADDRESS_REFUSED = Ending("IP address is in use", TerminateCause.SERVICE_UNAVAILABLE)
+REFUSALS: Final = {
+    TIME_IS_UP: "time_is_up",
+    DUPLICATE_REFUSED: "duplicate",
+    OUT_OF_ADDRESSES: "no_address",
+    ADDRESS_UNUSABLE: "address_unusable",
+    ADDRESS_REFUSED: "address_in_use",
+}
+"""What RADIUS accepts and the LNS refuses all the same, in a word for who counts it."""
+REFUSAL_WORDS: Final = ("rejected", "plugin", "name_too_long", "other_user", *REFUSALS.values())
 
 
 class Login:
     """Carries logins through; one object for all sessions."""
 
-    __slots__ = ("_lns",)
+    __slots__ = ("_lns", "refusals")
 
     def __init__(self, lns: "Lns") -> None:
         self._lns = lns
+        self.refusals: Counter[str] = Counter()
+        """Logins that were refused, by one of REFUSAL_WORDS."""
 
     def requested(self, session: Session, event: AuthenticationRequested, now: float) -> None:
         """The client sent its name and proof."""
@@ -105,13 +117,13 @@ class Login:
             user = _octets(param.username)
             if not param.continue_auth:
                 self._lns.lives.note(session, Step.REFUSED, "by a plugin")
-                self._refuse(session, _text(user), "Refused by a plugin", now)
+                self._refuse(session, _text(user), "Refused by a plugin", now, "plugin")
                 return
             if isinstance(credentials, PapCredentials):
                 credentials = PapCredentials(param.password)
         if len(user) > MAX_USER_OCTETS:
             self._lns.lives.note(session, Step.REFUSED, "user name is too long")
-            self._refuse(session, _text(user), "User name is too long", now)
+            self._refuse(session, _text(user), "User name is too long", now, "name_too_long")
             return
         identity = identity_of(session)
         identity.user = _text(user)
@@ -175,7 +187,8 @@ class Login:
         if session.is_going:
             return
         if not allowed:
-            self._refuse(session, user, reply.reply_message, now, reply.ms_chap_error)
+            why = "plugin" if reply.outcome is AccessOutcome.ACCEPT else "rejected"
+            self._refuse(session, user, reply.reply_message, now, why, reply.ms_chap_error)
         elif session.is_admitted:
             self._again(session, user, reply, now)
         else:
@@ -203,7 +216,7 @@ class Login:
         link = session.link
         assert link is not None
         if user.casefold() != session.user.casefold():
-            self._lns.counters.login_refused += 1
+            self._count_refusal("other_user")
             link.reject(now, OTHER_USER.reason.encode())
             self._lns.close(session, OTHER_USER, now)
             return
@@ -226,7 +239,7 @@ class Login:
         if session.is_going:
             return
         if ending is not None:
-            self._lns.counters.login_refused += 1
+            self._count_refusal(REFUSALS[ending])
             assert session.link is not None
             session.link.reject(now, ending.reason.encode())
             self._lns.close(session, ending, now)
@@ -385,14 +398,19 @@ class Login:
         user: str,
         message: str,
         now: float,
+        why: str,
         ms_chap_error: bytes = b"",
     ) -> None:
         """Tell the client no; the link decides whether it may try again."""
         session.user = session.user or user
-        self._lns.counters.login_refused += 1
+        self._count_refusal(why)
         assert session.link is not None
         session.link.reject(now, ms_chap_error or message.encode())
         log.warning("login refused: %s", message or "rejected by RADIUS", extra=session.log_ids())
+
+    def _count_refusal(self, why: str) -> None:
+        self._lns.counters.login_refused += 1
+        self.refusals[why] += 1
 
 
 def _credentials(login: PppLogin) -> Credentials:

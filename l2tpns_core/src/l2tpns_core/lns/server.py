@@ -7,6 +7,7 @@ lns.pump), so that no handler runs inside another.
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import IPv4Address
@@ -93,6 +94,8 @@ class Lns:
         self.tables = SessionTable()
         self.sessions = self.tables.by_key
         self.counters = LnsCounters()
+        self.ends: Counter[TerminateCause] = Counter()
+        """Sessions that ended, by why."""
         self.lives = Lives(wall)
         self.accounting = Accounting(radius, plugins, clock, wall)
         self.accounting.enabled = config.radius_accounting
@@ -461,6 +464,7 @@ class Lns:
             self.timers.cancel(session.timer)
         session.link = session.timer = None
         self.counters.session_ended += 1
+        self.ends[ending.cause] += 1
         self._leave_tunnel(session, ending, now)
         self.accounting.stop(session, usage)
         self.usage_report.leave(session, usage)

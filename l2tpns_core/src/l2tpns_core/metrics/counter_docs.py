@@ -12,6 +12,7 @@ from l2tpns_core.lns.accounting import AccountingCounters
 from l2tpns_core.lns.state import LnsCounters
 from l2tpns_core.radius.spool.status import SpoolCounters
 from l2tpns_core.radius.status import RadiusCounters
+from l2tpns_core.state.counters import StateCounters
 
 COUNTERS: Final[dict[str, type[Any]]] = {
     "lns": LnsCounters,
@@ -20,6 +21,7 @@ COUNTERS: Final[dict[str, type[Any]]] = {
     "radius": RadiusCounters,
     "spool": SpoolCounters,
     "plane": PlaneCounters,
+    "state": StateCounters,
     "nsctl": ControlCounters,
 }
 """The groups, as the daemon names them."""

@@ -16,11 +16,14 @@ from prometheus_client.core import (
     Metric,
 )
 
+from l2tpns_core.lns.login import REFUSAL_WORDS
 from l2tpns_core.metrics.census import Census
 from l2tpns_core.metrics.counter_docs import COUNTERS, docs_of
 from l2tpns_core.observe.counters import CounterBoard, TrafficTotals
 from l2tpns_core.observe.histogram import Histogram
 from l2tpns_core.observe.plane_report import PlaneReport
+from l2tpns_core.radius.status import ServerCounters
+from l2tpns_core.session import TerminateCause
 
 DROPS: Final = {
     "header_errors": "up",
@@ -162,6 +165,28 @@ def _losses(sample: Sample) -> Points:
     yield (), sample.census.losses
 
 
+@family(
+    "session_ends",
+    "counter",
+    "Sessions that ended, by the Acct-Terminate-Cause that RADIUS is told",
+    "cause",
+)
+def _ends(sample: Sample) -> Points:
+    for cause in TerminateCause:
+        yield (cause.name.lower(),), sample.subject.lns.ends[cause]
+
+
+@family(
+    "login_refusals",
+    "counter",
+    "Logins refused, by why: rejected is the verdict of RADIUS, the others are of the LNS",
+    "reason",
+)
+def _refusals(sample: Sample) -> Points:
+    for reason in REFUSAL_WORDS:
+        yield (reason,), sample.subject.lns.login.refusals[reason]
+
+
 @family("tunnels", "gauge", "Tunnels by the state of their control connection", "state")
 def _tunnels(sample: Sample) -> Points:
     states = [tunnel.state.value for tunnel in sample.subject.lns.endpoint.tunnels.values()]
@@ -237,6 +262,19 @@ def _punts(sample: Sample) -> Points:
 def _replies(sample: Sample) -> Points:
     for server in sample.subject.radius.servers():
         yield (f"{server.address}:{server.port}", server.purpose), server.histogram
+
+
+def _of_server(name: str) -> Make:
+    def points(sample: Sample) -> Points:
+        for server in sample.subject.radius.servers():
+            where = f"{server.address}:{server.port}"
+            yield (where, server.purpose), getattr(server.counters, name)
+
+    return points
+
+
+for _name, _text in docs_of(ServerCounters).items():
+    family(f"radius_server_{_name}", "counter", _text, "server", "purpose")(_of_server(_name))
 
 
 @family("radius_server_up", "gauge", "0 while a server is given up for dead", "server", "purpose")

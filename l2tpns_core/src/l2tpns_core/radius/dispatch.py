@@ -172,6 +172,7 @@ class Dispatcher:
             return
         if exchange.server is not None and exchange.server is not server:
             self.counters.failovers += 1
+            exchange.server.counters.failovers += 1
         if server.is_dead and server.may_be_asked(now):
             server.probe = exchange
         exchange.server = server
@@ -220,6 +221,7 @@ class Dispatcher:
         except UnsendableError as error:
             self._loop.call_soon(self._refuse, exchange, error)
             return True
+        server.counters.requests += 1
         if not server.pool.send(slot, datagram):
             self.counters.send_failures += 1
         return True
@@ -273,6 +275,7 @@ class Dispatcher:
 
     def _repeat(self, exchange: Exchange, server: ServerPort, now: float) -> None:
         self.counters.repetitions += 1
+        server.counters.repetitions += 1
         slot = exchange.slots[-1] if exchange.slots else None
         if (
             slot is None
@@ -284,6 +287,7 @@ class Dispatcher:
                 self._note_try(exchange, now)
             return
         self._note_try(exchange, now)
+        server.counters.requests += 1
         if not server.pool.send(slot, exchange.datagram):
             self.counters.send_failures += 1
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from l2tpns_core.observe.histogram import Histogram
 from l2tpns_core.radius.attributes import Nas
-from l2tpns_core.radius.status import ServerInfo
+from l2tpns_core.radius.status import ServerCounters, ServerInfo
 from l2tpns_core.radius.transport import SocketLink, SocketPool
 from l2tpns_core.timers import Timer
 
@@ -76,6 +76,7 @@ class ServerPort:
     __slots__ = (
         "_shrunk_at",
         "address",
+        "counters",
         "dead_until",
         "heard_at",
         "histogram",
@@ -126,6 +127,7 @@ class ServerPort:
         self.sends_message_authenticator = False
         self.latency = Latency()
         self.histogram = Histogram(REPLY_BOUNDS_S)
+        self.counters = ServerCounters()
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -145,6 +147,7 @@ class ServerPort:
 
     def heard(self, now: float, latency_s: float | None) -> None:
         """A verified reply came; its time is None if it may answer either of several sendings."""
+        self.counters.replies += 1
         self.heard_at = now
         self.dead_until = None
         self.probe = None
@@ -157,6 +160,7 @@ class ServerPort:
 
     def missed(self, now: float, timeout_s: float) -> None:
         """A reply stayed away. A whole burst of that counts once."""
+        self.counters.timeouts += 1
         if now - self._shrunk_at >= timeout_s:
             self._shrunk_at = now
             self.window = max(self.window // 2, MIN_WINDOW)
@@ -173,4 +177,5 @@ class ServerPort:
             self.sends_message_authenticator,
             self.latency.summary(now),
             self.histogram,
+            self.counters,
         )

@@ -58,6 +58,21 @@ class PendingInfo:
 
 
 @dataclass(slots=True)
+class ServerCounters:
+    """What happened at one port of one server since the start."""
+
+    requests: int = 0
+    """Datagrams sent, repetitions too."""
+    repetitions: int = 0
+    replies: int = 0
+    """Replies that were proved to be its own."""
+    timeouts: int = 0
+    """Sendings that brought no reply in time."""
+    failovers: int = 0
+    """Requests that went on to another server."""
+
+
+@dataclass(slots=True)
 class ServerInfo:
     """One line for the operator."""
 
@@ -75,3 +90,4 @@ class ServerInfo:
     """Lowest, mean and highest reply time of the last one to two minutes, in seconds."""
     histogram: Histogram
     """Reply times since the start, in seconds."""
+    counters: ServerCounters

@@ -17,6 +17,7 @@ from l2tpns_core.lns.state import TunnelEntry
 from l2tpns_core.radius.model import AccountingRecord
 from l2tpns_core.session import Session, SessionState
 from l2tpns_core.state.codec import encode
+from l2tpns_core.state.counters import StateCounters
 from l2tpns_core.state.image import SavedAddress
 from l2tpns_core.state.lines import encode_line
 from l2tpns_core.state.model import export, shifted
@@ -77,6 +78,7 @@ class Journal:
         self._sync: asyncio.Future[None] | None = None
         self._compaction: asyncio.Task[None] | None = None
         self._failed_at = float("-inf")
+        self.counters = StateCounters()
 
     # What the LNS tells (lns.state.Keeper)
 
@@ -231,9 +233,13 @@ class Journal:
             write_all(self._descriptor, data)
         except OSError as error:
             self._fail(error)
+        else:
+            self.counters.journal_writes += 1
+            self.counters.journal_octets += len(data)
         self._size += len(data)
 
     def _fail(self, error: OSError) -> None:
+        self.counters.failures += 1
         log.error(
             "cannot write to %s: %s; sessions would not survive a restart until that is over",
             self._store.directory,
@@ -277,6 +283,7 @@ class Journal:
         """Have changes go into a new journal, in which each tunnel is told from the start."""
         self.commit()
         before, self._descriptor = self._descriptor, self._store.begin_journal()
+        self.counters.snapshots += 1
         if before is not None:
             os.close(before)
         else:  # the snapshot has it all
