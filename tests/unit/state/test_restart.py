@@ -49,6 +49,16 @@ def test_a_session_goes_on_and_ends_with_one_stop(life: Life) -> None:
     assert stop.terminate_cause == TerminateCause.USER_REQUEST
 
 
+def test_what_is_written_is_counted(life: Life) -> None:
+    counters = life.journal.counters
+    assert (counters.snapshots, counters.failures) == (1, 0)
+    before = counters.journal_octets
+    Lac(life.world).open().call("alice")
+    life.second()
+    assert counters.journal_writes > 0
+    assert counters.journal_octets > before
+
+
 def test_the_control_channel_goes_on_where_it_was(life: Life) -> None:
     lac = Lac(life.world).open()
     lac.call("alice")
