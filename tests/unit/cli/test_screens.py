@@ -511,7 +511,7 @@ def with_echoes(*seconds: float | None, lost_at: float = 0.0) -> FakeContext:
     ],
 )
 def test_the_quality_of_a_line(context: FakeContext, lines: list[str]) -> None:
-    before, speed, after = SESSION_4.partition("\tTx Speed:\t0\n")
+    before, speed, after = SESSION_4[1:].partition("\tTx Speed:\t0\n")
     expected = before + speed + "".join(f"{line}\n" for line in lines) + after
     assert context.run("show session 4").text == expected
 

@@ -9,7 +9,7 @@ from l2tpns_core.ppp.quality import (
     ECHOES,
     GOOD_UP_TO,
     LONGEST,
-    STEP_S,
+    STEPS_PER_S,
     brief_of,
     is_bad,
     quality_of,
@@ -36,7 +36,7 @@ def test_the_ring_says_what_the_last_echoes_were(echoes: list[float | None]) -> 
     for seconds in echoes:
         ring = recorded(ring, seconds)
     last = [
-        None if each is None else min(round(each / STEP_S), LONGEST) * STEP_S
+        None if each is None else min(round(each * STEPS_PER_S), LONGEST) / STEPS_PER_S
         for each in echoes[-ECHOES:]
     ]
     answered = [each for each in last if each is not None]
@@ -46,7 +46,9 @@ def test_the_ring_says_what_the_last_echoes_were(echoes: list[float | None]) -> 
         assert quality.last_s == answered[-1]
         assert (quality.least_s, quality.most_s) == (min(answered), max(answered))
         assert quality.median_s == sorted(answered)[(len(answered) - 1) // 2]
-        assert quality.jitter_s is None or quality.jitter_s <= max(answered) - min(answered)
+        assert quality.jitter_s is None or (
+            quality.jitter_s <= max(answered) - min(answered) + 1 / STEPS_PER_S
+        )
     assert (quality.jitter_s is None) is (len(answered) < 2)
     assert brief_of(ring) == (quality.last_s, quality.loss)
 

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 ECHOES: Final = 16
 """So many of the last ones are kept."""
-STEP_S: Final = 0.0001
-"""The unit of a round trip."""
+STEPS_PER_S: Final = 10_000
+"""The unit of a round trip is a tenth of a millisecond."""
 LOST: Final = 0xFFFF
 LONGEST: Final = LOST - 1
 """What takes longer counts as this, 6.5 seconds."""
@@ -48,14 +48,14 @@ class LineQuality(NamedTuple):
 
 def recorded(ring: bytes, seconds: float | None) -> bytes:
     """The ring after one more echo; None is one that was lost."""
-    value = LOST if seconds is None else min(max(0, round(seconds / STEP_S)), LONGEST)
+    value = LOST if seconds is None else min(max(0, round(seconds * STEPS_PER_S)), LONGEST)
     return (ring + value.to_bytes(OCTETS, "little"))[-ECHOES * OCTETS :]
 
 
 def quality_of(ring: bytes, lost_at: float) -> LineQuality:
     """What a ring says."""
     values = _values(ring)
-    answered = [value * STEP_S for value in values if value != LOST]
+    answered = [value / STEPS_PER_S for value in values if value != LOST]
     if not answered:
         return LineQuality(len(values), len(values), None, None, None, None, None, lost_at)
     return LineQuality(
@@ -83,7 +83,7 @@ def brief_of(ring: bytes) -> tuple[float | None, float] | None:
         return None
     values = _values(ring)
     lost = values.count(LOST)
-    last = next((value * STEP_S for value in reversed(values) if value != LOST), None)
+    last = next((value / STEPS_PER_S for value in reversed(values) if value != LOST), None)
     return last, lost / len(values)
 
 
@@ -95,7 +95,8 @@ def _median(values: list[float]) -> float:
 def _jitter(values: list[float]) -> float | None:
     if len(values) < 2:
         return None
-    return sum(abs(later - earlier) for earlier, later in pairwise(values)) / (len(values) - 1)
+    steps = sum(abs(later - earlier) for earlier, later in pairwise(values))
+    return round(steps / (len(values) - 1), 5)
 
 
 def _values(ring: bytes) -> "array[int]":
