@@ -184,7 +184,9 @@ class SessionView:
             "median_s": quality.median_s,
             "max_s": quality.most_s,
             "jitter_s": quality.jitter_s,
-            "lost_s_ago": max(0.0, self.now - quality.lost_at) if quality.lost_at else None,
+            "lost_s_ago": round(max(0.0, self.now - quality.lost_at), 3)
+            if quality.lost_at
+            else None,
         }
 
     def _limit_lines(self) -> Iterator[str]:
