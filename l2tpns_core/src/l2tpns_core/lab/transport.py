@@ -29,7 +29,7 @@ class Impairments:
     duplicate: float = 0.0
     reorder: float = 0.0
     delay_s: float = 0.0
-    """Time that each datagram takes longer, each way, or a little more: timers are not that exact."""
+    """Time that each datagram takes longer, each way, rounded up to a tick of the timers."""
     control: bool = True
     """Acts on control messages."""
     data: bool = False
