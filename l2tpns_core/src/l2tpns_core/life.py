@@ -53,6 +53,10 @@ class Step(enum.IntEnum):
     """Its end began, the client is told (why)."""
     ENDED = 17
     """It is over (why)."""
+    LINE_BAD = 18
+    """Many of the last LCP echoes were lost (how many, of how many)."""
+    LINE_GOOD = 19
+    """Hardly any is lost any more (the same)."""
 
 
 class Happening(NamedTuple):

@@ -12,6 +12,7 @@ from l2tpns_core.cli.evaluate import evaluate
 from l2tpns_core.cli.grammar import Access, Mode
 from l2tpns_core.config.startup_config import parse
 from l2tpns_core.observe.counters import Bandwidth, Traffic, TrafficTotals
+from l2tpns_core.ppp.quality import quality_of, recorded
 from l2tpns_core.radius.spool.status import SpoolStatus
 from l2tpns_core.session import Ending, Route, TerminateCause
 from unit.cli.fakes import (
@@ -473,3 +474,61 @@ def test_help_lists_what_the_mode_has(context: FakeContext) -> None:
     assert "  set  " not in text
     assert "show sessions" not in text
     assert "  set  " in context.run("help", Mode.CONFIG).text
+
+
+def with_echoes(*seconds: float | None, lost_at: float = 0.0) -> FakeContext:
+    """Session 4 with these echoes behind it."""
+    context = four_sessions()
+    ring = b""
+    for each in seconds:
+        ring = recorded(ring, each)
+    session = context.lns.find_session("4")
+    session.link.quality = quality_of(ring, lost_at)  # type: ignore[union-attr, misc]
+    return context
+
+
+@pytest.mark.parametrize(
+    ("context", "lines"),
+    [
+        (
+            with_echoes(0.010, 0.030, None, 0.020, lost_at=NOW - 61),
+            [
+                "\tRound trip:\t20.0 ms (min/median/max 10.0/20.0/30.0, jitter 15.0)",
+                "\tLost:\t\t1 of the last 4 echoes, the newest 61 seconds ago",
+            ],
+        ),
+        (
+            with_echoes(0.0404),
+            [
+                "\tRound trip:\t40.4 ms (min/median/max 40.4/40.4/40.4)",
+                "\tLost:\t\t0 of the last 1 echoes",
+            ],
+        ),
+        (
+            with_echoes(*[None] * 20, lost_at=NOW),
+            ["\tLost:\t\t16 of the last 16 echoes, the newest 0 seconds ago"],
+        ),
+    ],
+)
+def test_the_quality_of_a_line(context: FakeContext, lines: list[str]) -> None:
+    before, speed, after = SESSION_4[1:].partition("\tTx Speed:\t0\n")
+    expected = before + speed + "".join(f"{line}\n" for line in lines) + after
+    assert context.run("show session 4").text == expected
+
+
+def test_the_quality_of_a_line_as_data() -> None:
+    context = with_echoes(0.010, 0.030, None, 0.020, lost_at=NOW - 61)
+    (row,) = json.loads(context.run("show session 4", json=True).text)
+    assert row["line_quality"] == {
+        "echoes": 4,
+        "lost": 1,
+        "loss": 0.25,
+        "last_s": 0.02,
+        "min_s": 0.01,
+        "median_s": 0.02,
+        "max_s": 0.03,
+        "jitter_s": 0.015,
+        "lost_s_ago": 61.0,
+    }
+    (row,) = json.loads(four_sessions().run("show session 4", json=True).text)
+    assert row["line_quality"] is None

@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from l2tpns_core.dataplane.plane import SessionCounters
+from l2tpns_core.life import Step
 from l2tpns_core.radius.model import (
     AccessOutcome,
     AccessReply,
@@ -133,13 +134,63 @@ def test_vanished_client_is_noticed_by_echo() -> None:
 
 
 def test_client_with_traffic_is_not_asked_for_echo() -> None:
-    world = World(echo_timeout=10)
+    world = World(echo_timeout=10, line_quality_interval=0)
     client = Lac(world).open().call()
     before = len(client.frames)
     for _ in range(30):
         world.run(2)
         world.plane.set_usage(client.key, SessionCounters(heard_at=world.now, data_at=world.now))
     assert len(client.frames) == before
+
+
+def test_client_with_traffic_is_asked_once_in_a_while() -> None:
+    world = World(echo_timeout=10, line_quality_interval=120)
+    client = Lac(world).open().call()
+    for _ in range(600):
+        world.run(2)
+        world.plane.set_usage(client.key, SessionCounters(heard_at=world.now, data_at=world.now))
+    link = world.lns.sessions[client.key].link
+    assert link is not None
+    assert link.quality is not None
+    assert 8 <= link.quality.echoes <= 10  # in 20 minutes, which an echo timeout makes later
+    assert link.quality.lost == 0
+
+
+def test_a_line_that_loses_echoes_is_recorded_as_bad_until_it_is_good_again() -> None:
+    world = World(echo_timeout=10, idle_echo_timeout=0)
+    client = Lac(world).open().call()
+    session = world.lns.sessions[client.key]
+    assert session.life is not None
+
+    def told() -> list[tuple[Step, str]]:
+        changes = (Step.LINE_BAD, Step.LINE_GOOD)
+        life = session.life or ()
+        return [(one.step, one.detail) for one in life if one.step in changes]
+
+    world.run(300)
+    assert told() == []
+    client.echoes = False
+    world.run(60)
+    assert told() == [(Step.LINE_BAD, "4 16")]
+    client.echoes = True
+    world.run(300)
+    assert told() == [(Step.LINE_BAD, "4 16"), (Step.LINE_GOOD, "1 16")]
+    assert session.network_up
+
+
+def test_negotiating_anew_begins_a_new_measurement() -> None:
+    world = World(echo_timeout=10, idle_echo_timeout=0)
+    client = Lac(world).open().call()
+    client.echoes = False
+    world.run(100)
+    session = world.lns.sessions[client.key]
+    assert session.link is not None
+    assert session.link.quality is not None
+    client.send(0xC021, 1, 9, bytes([5, 6]) + b"abcd")
+    assert session.link.quality is None
+    world.run(5)
+    assert client.up
+    assert session.link.quality is None
 
 
 def test_second_login_replaces_the_first() -> None:

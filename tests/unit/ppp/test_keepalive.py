@@ -4,15 +4,18 @@ import random
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from l2tpns_core.ppp.events import CloseReason, LinkClosed
+from l2tpns_core.ppp.events import CloseReason, LineChanged, LinkClosed
 from l2tpns_core.ppp.link import Link, LinkConfig
-from l2tpns_core.ppp.quality import LineQuality
+from l2tpns_core.ppp.quality import BAD_FROM, ECHOES, LineQuality
 from unit.ppp.wire import (
     ECHO_REPLY,
     ECHO_REQUEST,
     LCP,
     TERM_REQUEST,
+    Sent,
     events,
     frame,
     log_in,
@@ -86,9 +89,12 @@ def test_no_echo_is_sent_when_there_is_no_interval() -> None:
 def test_a_peer_that_is_silent_for_too_long_is_lost(echo_interval_s: float) -> None:
     link = make_link(echo_interval_s=echo_interval_s, dead_after_s=100.0)
     open_ipcp(link)
+    bad = LineChanged(bad=True, lost=BAD_FROM, echoes=BAD_FROM)
+    found = []
     while (timer := link.get_timer()) is not None and timer < 100.0:
         link.handle_timer(timer)
-        assert events(link) == []
+        found += events(link)
+    assert found == ([bad] if echo_interval_s else [])
     sent(link)
     link.handle_timer(100.0)
     assert [s.code for s in sent(link)] == [TERM_REQUEST]
@@ -122,7 +128,7 @@ def test_the_round_trip_of_an_echo_is_measured() -> None:
     assert link.quality is None
     link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), at + 0.5)
     link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), at + 9.0)
-    assert link.quality == LineQuality(1, 0, 0.5, 0.5, 0.5, 0.5, 0.0)
+    assert link.quality == LineQuality(1, 0, 0.5, 0.5, 0.5, 0.5, None, 0.0)
 
 
 def test_an_echo_without_an_answer_is_lost_when_the_next_one_goes_out() -> None:
@@ -158,3 +164,107 @@ def test_busy_lines_are_asked_now_and_then(busy_s: float, echoes: int) -> None:
             found += 1
             link.receive(frame(LCP, ECHO_REPLY, request.identifier, PEER_MAGIC), second + 0.01)
     assert found == pytest.approx(echoes, abs=1 if echoes else 0)
+
+
+def ask(link: Link) -> tuple[int, float]:
+    """Let the next Echo-Request go out: its identifier, and when."""
+    requests: list[Sent] = []
+    while not requests:
+        at = link.get_timer()
+        assert at is not None
+        link.handle_timer(at)
+        requests = sent(link)
+    (request,) = requests
+    assert request.code == ECHO_REQUEST
+    return request.identifier, at
+
+
+@pytest.mark.parametrize(
+    ("agreed", "magic", "counts"),
+    [
+        (True, PEER_MAGIC, True),
+        (True, bytes(4), True),
+        (True, b"\x01\x02\x03\x05", False),
+        (True, PEER_MAGIC[:3], False),
+        (True, b"", False),
+        (True, None, False),  # ours
+        (False, bytes(4), True),
+        (False, PEER_MAGIC, True),
+        (False, None, False),
+    ],
+)
+def test_an_answer_counts_by_its_magic_number(
+    agreed: bool, magic: bytes | None, counts: bool
+) -> None:
+    link = make_link(dead_after_s=0.0)
+    open_ipcp(link, 0.0, *([(5, PEER_MAGIC)] if agreed else []))
+    assert link.peer_magic == (int.from_bytes(PEER_MAGIC, "big") if agreed else 0)
+    identifier, at = ask(link)
+    answer = link.magic.to_bytes(4, "big") if magic is None else magic
+    link.receive(frame(LCP, ECHO_REPLY, identifier, answer), at + 0.1)
+    assert (link.quality is not None) is counts
+    link.receive(frame(LCP, ECHO_REPLY, identifier, PEER_MAGIC), at + 0.2)
+    assert link.quality is not None
+    assert link.quality.last_s == pytest.approx(0.1 if counts else 0.2)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), max_size=4), max_size=40))
+def test_only_the_first_right_answer_to_the_newest_request_counts(
+    rounds: list[list[tuple[int, bool]]],
+) -> None:
+    """Each round is a request, and answers to requests before, with and after it, of which some
+    have the magic number of a stranger."""
+    link = make_link(dead_after_s=0.0)
+    open_ipcp(link, 0.0, (5, PEER_MAGIC))
+    expected: list[float | None] = []
+    for answers in rounds:
+        identifier, at = ask(link)
+        outcome = None
+        for number, (offset, is_right) in enumerate(answers, 1):
+            magic = PEER_MAGIC if is_right else b"evil"
+            after = number * 0.1
+            link.receive(frame(LCP, ECHO_REPLY, (identifier + offset) % 256, magic), at + after)
+            if outcome is None and offset == 0 and is_right:
+                outcome = after
+        expected.append(outcome)
+    if expected and expected[-1] is None:
+        expected.pop()  # nobody knows yet
+    last = expected[-ECHOES:]
+    quality = link.quality
+    if not last:
+        assert quality is None
+        return
+    answered = [each for each in last if each is not None]
+    assert quality is not None
+    assert (quality.echoes, quality.lost) == (len(last), last.count(None))
+    assert quality.last_s == (pytest.approx(answered[-1]) if answered else None)
+    assert quality.most_s == (pytest.approx(max(answered)) if answered else None)
+
+
+def test_busy_lines_that_open_together_are_not_asked_together() -> None:
+    source = random.Random(5)
+    config = LinkConfig("lns", echo_busy_s=120.0)
+    counts = [0] * 36
+    for _ in range(360):
+        link = Link(config, source.randbytes)
+        log_in(link)
+        for at in echo_times(link, 359.9, heard_every=1.0):
+            counts[int(at) // 10] += 1
+    assert sum(counts) == pytest.approx(2 * 360 + 360 * 0.85, rel=0.1)
+    assert max(counts) < 2.2 * sum(counts) / len(counts)
+
+
+def test_a_line_is_told_bad_and_good_again_and_no_more() -> None:
+    link = make_link(dead_after_s=0.0)
+    open_ipcp(link)
+    found = []
+    for number in range(4 * ECHOES):
+        identifier, at = ask(link)
+        if number not in (20, 22, 24, 26, 28):
+            link.receive(frame(LCP, ECHO_REPLY, identifier, PEER_MAGIC), at + 0.01)
+        found += [(number, event) for event in events(link)]
+    # A loss is known at the next request, which is answered; five are in the ring until 20 leaves.
+    assert found == [
+        (27, LineChanged(bad=True, lost=4, echoes=ECHOES)),
+        (42, LineChanged(bad=False, lost=1, echoes=ECHOES)),
+    ]

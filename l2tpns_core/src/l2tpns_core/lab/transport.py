@@ -23,11 +23,13 @@ SocketMaker = Callable[[str, int], socket.socket]
 
 @dataclass(slots=True)
 class Impairments:
-    """What the path does to datagrams, both ways, in percent."""
+    """What the path does to datagrams, both ways, in percent. May be changed at any time."""
 
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
+    delay_s: float = 0.0
+    """Time that each datagram takes longer, each way, rounded up to a tick of the timers."""
     control: bool = True
     """Acts on control messages."""
     data: bool = False
@@ -36,7 +38,7 @@ class Impairments:
 
     @property
     def active(self) -> bool:
-        return bool(self.loss or self.duplicate or self.reorder)
+        return bool(self.loss or self.duplicate or self.reorder or self.delay_s)
 
     def spoils(self, control: bool) -> bool:
         """Whether control (else data) messages can go missing or arrive out of order."""
@@ -213,10 +215,13 @@ class Port:
             counters.impaired_doubled += 1
             copies = 2
         for _ in range(copies):
-            if chance() * 100 < impairments.reorder and self._delayed < MAX_DELAYED:
+            delay_s = impairments.delay_s
+            if chance() * 100 < impairments.reorder:
+                delay_s += chance() * MAX_DELAY_S
+            if delay_s and self._delayed < MAX_DELAYED:
                 counters.impaired_delayed += 1
                 self._delayed += 1
-                self._clock.after(chance() * MAX_DELAY_S, lambda: self._deliver_late(deliver))
+                self._clock.after(delay_s, lambda: self._deliver_late(deliver))
             else:
                 deliver()
 

@@ -29,6 +29,7 @@ class LinkEvents:
             ppp.AddressRequested: lns.login.address_requested,
             ppp.NetworkOpened: self._network_opened,
             ppp.NetworkClosed: self._network_closed,
+            ppp.LineChanged: self._line_changed,
             ppp.LinkRestarted: self._restarted,
             ppp.LinkClosed: self._closed,
         }
@@ -75,6 +76,10 @@ class LinkEvents:
         if not event.renegotiating:
             ending = Ending(f"No IPCP: {event.reason}", TerminateCause.LOST_SERVICE)
             self._lns.close(session, ending, now)
+
+    def _line_changed(self, session: Session, event: ppp.LineChanged, now: float) -> None:
+        step = Step.LINE_BAD if event.bad else Step.LINE_GOOD
+        self._lns.lives.note(session, step, f"{event.lost} {event.echoes}")
 
     def _restarted(self, session: Session, event: ppp.LinkRestarted, now: float) -> None:
         """The client negotiates LCP anew: nothing is forwarded before it has logged in again."""

@@ -82,6 +82,15 @@ class NetworkClosed:
 
 
 @dataclass(slots=True, frozen=True)
+class LineChanged:
+    """By its last LCP echoes the line has become bad, or is good again."""
+
+    bad: bool
+    lost: int
+    echoes: int
+
+
+@dataclass(slots=True, frozen=True)
 class LinkRestarted:
     """The peer negotiates LCP anew: the network is down and authentication starts over.
 
@@ -102,6 +111,7 @@ Event = (
     | AddressRequested
     | NetworkOpened
     | NetworkClosed
+    | LineChanged
     | LinkRestarted
     | LinkClosed
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from l2tpns_core.ppp.config import LinkConfig
-from l2tpns_core.ppp.quality import recorded
+from l2tpns_core.ppp.quality import is_bad, recorded
 
 JITTER_STEPS: Final = 1 << 16
 IDLE_JITTER: Final = 0.25
@@ -19,7 +19,16 @@ def jitter(random: Callable[[int], bytes], span_s: float) -> float:
 class Keepalive:
     """Silence of one link. Traffic only notes a time: the timer does not move with every frame."""
 
-    __slots__ = ("_dead_at", "_echo_at", "_echo_id", "_sent_at", "heard_at", "lost_at", "ring")
+    __slots__ = (
+        "_dead_at",
+        "_echo_at",
+        "_echo_id",
+        "_sent_at",
+        "heard_at",
+        "is_bad",
+        "lost_at",
+        "ring",
+    )
 
     def __init__(self, config: LinkConfig, random: Callable[[int], bytes], now: float) -> None:
         self.heard_at = now
@@ -28,12 +37,15 @@ class Keepalive:
         """What became of our last Echo-Requests (ppp.quality)."""
         self.lost_at = 0.0
         """When the newest of them that got no answer was given up."""
+        self.is_bad = False
+        """Whether so many of them are lost that the line counts as bad."""
         interval = config.echo_interval_s
         # The first round is spread over a whole interval, for links that open together.
         self._echo_at = now + interval + jitter(random, interval) if interval else None
         self._dead_at = now + config.dead_after_s if config.dead_after_s else None
         self._echo_id: int | None = None
-        self._sent_at = now
+        # As if there had been one: busy lines that open together are not asked together.
+        self._sent_at = now - jitter(random, config.echo_busy_s)
 
     @property
     def timer_at(self) -> float | None:
@@ -77,3 +89,8 @@ class Keepalive:
         if identifier == self._echo_id:
             self.ring = recorded(self.ring, now - self._sent_at)
             self._echo_id = None
+
+    def has_changed(self) -> bool:
+        """Whether the line has become bad, or good again, since this was last asked."""
+        before, self.is_bad = self.is_bad, is_bad(self.ring, self.is_bad)
+        return self.is_bad is not before

@@ -247,6 +247,16 @@ class Lcp(ControlProtocol):
         self._send(host, Code.ECHO_REQUEST, identifier, self.magic.to_bytes(MAGIC_BYTES, "big"))
         return identifier
 
+    def is_from_peer(self, packet: Packet) -> bool:
+        """Whether an Echo-Reply carries the magic number of the peer. Zero passes, for clients that
+        agree on one and do not use it; what comes back with our own was never there."""
+        magic = int.from_bytes(packet.data[:MAGIC_BYTES], "big")
+        if len(packet.data) < MAGIC_BYTES:
+            return False
+        if magic and self.peer_magic:
+            return magic == self.peer_magic
+        return not magic or magic != self.magic
+
     def send_protocol_reject(self, host: Host, protocol: int, information: bytes) -> None:
         """Tell the peer that we do not speak a protocol (RFC 1661 section 5.7)."""
         data = (protocol.to_bytes(2, "big") + information)[: self.peer_mru - HEADER_BYTES]

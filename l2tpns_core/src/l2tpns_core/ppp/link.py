@@ -23,6 +23,7 @@ from l2tpns_core.ppp.events import (
     AddressRequested,
     CloseReason,
     Event,
+    LineChanged,
     LinkClosed,
     LinkRestarted,
     NetworkClosed,
@@ -329,8 +330,8 @@ class Link:
         if packet.code == Code.PROTOCOL_REJECT:
             self._receive_protocol_reject(packet, now)
             return
-        if packet.code == Code.ECHO_REPLY and self._keepalive is not None:
-            self._keepalive.echo_answered(packet.identifier, now)
+        if packet.code == Code.ECHO_REPLY and self._lcp.is_from_peer(packet):
+            self._receive_echo_reply(packet, now)
         layer = self._lcp.receive(self, packet, now)
         if packet.code == Code.TERMINATE_REQUEST and layer is Action.TLD:
             self._end(CloseReason.PEER_TERMINATED, "peer terminated the link", Phase.TERMINATE)
@@ -470,6 +471,17 @@ class Link:
             self._end(CloseReason.LOST, "no frame from the peer", Phase.TERMINATE)
         elif keepalive.is_echo_due(self.config, self.random, now):
             keepalive.echo_sent(self._lcp.send_echo_request(self), now)
+            self._judge_line(keepalive)
+
+    def _receive_echo_reply(self, packet: Packet, now: float) -> None:
+        if self._keepalive is not None:
+            self._keepalive.echo_answered(packet.identifier, now)
+            self._judge_line(self._keepalive)
+
+    def _judge_line(self, keepalive: Keepalive) -> None:
+        if keepalive.has_changed():
+            quality = quality_of(keepalive.ring, keepalive.lost_at)
+            self._events.append(LineChanged(keepalive.is_bad, quality.lost, quality.echoes))
 
     # The end.
 

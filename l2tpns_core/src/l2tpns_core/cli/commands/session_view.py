@@ -164,7 +164,8 @@ class SessionView:
         if quality.last_s is not None:
             times = (quality.least_s, quality.median_s, quality.most_s)
             parts = "/".join(f"{1000 * (each or 0.0):.1f}" for each in times)
-            yield f"\tRound trip:\t{1000 * quality.last_s:.1f} ms (min/median/max {parts})"
+            jitter = "" if quality.jitter_s is None else f", jitter {1000 * quality.jitter_s:.1f}"
+            yield f"\tRound trip:\t{1000 * quality.last_s:.1f} ms (min/median/max {parts}{jitter})"
         loss = f"{quality.lost} of the last {quality.echoes} echoes"
         if quality.lost_at:
             loss += f", the newest {max(0, int(self.now - quality.lost_at))} seconds ago"
@@ -182,7 +183,10 @@ class SessionView:
             "min_s": quality.least_s,
             "median_s": quality.median_s,
             "max_s": quality.most_s,
-            "lost_s_ago": max(0.0, self.now - quality.lost_at) if quality.lost_at else None,
+            "jitter_s": quality.jitter_s,
+            "lost_s_ago": round(max(0.0, self.now - quality.lost_at), 3)
+            if quality.lost_at
+            else None,
         }
 
     def _limit_lines(self) -> Iterator[str]:

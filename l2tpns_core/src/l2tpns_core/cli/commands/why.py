@@ -205,6 +205,10 @@ def sentence(happening: Happening) -> str:
             return f"We end it: {detail}"
         case Step.ENDED:
             return _end(detail)
+        case Step.LINE_BAD:
+            return f"The line got bad: {first} of the last {rest} LCP echoes were lost"
+        case Step.LINE_GOOD:
+            return f"The line is good again: {first} of the last {rest} LCP echoes were lost"
 
 
 def _end(detail: str) -> str:
