@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from integration.daemon.stage import PASSWORD, Stage, ping, soon, until
+from integration.garden.place import install_tools
 from l2tpns_core.lab import Client, RadiusUser, TunnelOptions
 from l2tpns_core.state.lines import encode_line
 from support.site import HOST_ADDRESS
@@ -283,8 +284,14 @@ def test_sigquit_disconnects_everybody_whatever_save_state_says(stage: Stage) ->
 
 
 @BOTH
-def test_who_is_trapped_stays_trapped_in_his_garden(tmp_path: Path, number: signal.Signals) -> None:
+def test_who_is_trapped_stays_trapped_in_his_garden(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sets of the kernel have him before, between and after the daemons."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    install_tools(tools)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     (tmp_path / "plugins.toml").write_text("[garden]\n[garden.unpaid]\n")
     users = {
         "user1": RadiusUser(PASSWORD, {"Cisco-AVPair": ["garden=unpaid"]}),

@@ -167,7 +167,9 @@ def test_the_day_of_a_daemon_that_gave_up_its_rights(
         "save_state": "yes",
         "debug": 3,
     }
-    (directory / "build-garden").write_text("nft add rule ip nat garden meta l4proto udp accept\n")
+    (directory / "build-garden").write_text(
+        "nft add rule ip nat garden ip saddr 203.0.113.77 accept\n"
+    )
 
     async def act(stage: Stage) -> None:
         site = stage.site
@@ -179,7 +181,7 @@ def test_the_day_of_a_daemon_that_gave_up_its_rights(
         await ping(slow)
         (row,) = (each for each in stage.ask("show session") if each["user"] == "slow")
         assert row["throttled"]
-        await until(lambda: "meta l4proto udp" in garden_of(stage), site.log())
+        await until(lambda: "203.0.113.77" in garden_of(stage), site.log())
         await stage.reload()
         await ping(client)
         await stop(stage, signal.SIGTERM)
@@ -263,7 +265,9 @@ def test_the_rights_of_the_unit_are_enough(
         "cli_port": 23,
         "save_state": "yes",
     }
-    (directory / "build-garden").write_text("nft add rule ip nat garden meta l4proto udp accept\n")
+    (directory / "build-garden").write_text(
+        "nft add rule ip nat garden ip saddr 203.0.113.77 accept\n"
+    )
 
     async def act(stage: Stage) -> None:
         await until(lambda: "telnet on 127.0.0.1:23" in stage.site.log(), "no telnet")
@@ -272,7 +276,7 @@ def test_the_rights_of_the_unit_are_enough(
         assert_telnet_has_nothing(stage.site.daemon.pid)
         client = await stage.log_in("user1")
         await ping(client)
-        await until(lambda: "meta l4proto udp" in garden_of(stage), stage.site.log())
+        await until(lambda: "203.0.113.77" in garden_of(stage), stage.site.log())
         await until(lambda: "STATUS=1 sessions in 1 tunnels" in manager.lines(), "no status")
         assert manager.lines().count("WATCHDOG=1") > 0
         manager.heard.clear()
