@@ -46,7 +46,7 @@ from l2tpns_core.radius.client import RadiusClient
 from l2tpns_core.radius.spool.courier import Courier
 from l2tpns_core.radius.spool.opening import open_spool
 from l2tpns_core.restart import Restart
-from l2tpns_core.rights import become, find_user
+from l2tpns_core.rights import become, find_user, prepare
 from l2tpns_core.service import ServiceManager
 from l2tpns_core.startup import (
     StartError,
@@ -137,6 +137,8 @@ class Daemon:
             raise StartError(f"{loaded.problems[0]} (the option -c names another startup-config)")
         self.running = self._filled_in(loaded.config)
         user = find_user(self.running.setuid)
+        if user is not None:
+            prepare(user, self.running)
         async with contextlib.AsyncExitStack() as stack:
             self.log_control = setup_logging(
                 self._debug(self.running), self.running.log_file, self.running.log_format
