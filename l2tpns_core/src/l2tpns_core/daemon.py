@@ -397,10 +397,17 @@ class Daemon:
                 self.plugins.timer(ParamTimer(time_now=int(time.time())))
 
     def reload(self) -> None:
-        """SIGHUP: read the files again and open the log anew. A line that is gone returns to its
-        default, a broken one leaves its directive as it is; a startup-config that cannot be read
-        changes nothing."""
+        """SIGHUP: see _read_again(). The service manager hears the end of it, however it ends."""
         self._service.reloading()
+        try:
+            self._read_again()
+        finally:
+            self._service.ready()
+
+    def _read_again(self) -> None:
+        """Read the files again and open the log anew. A line that is gone returns to its default, a
+        broken one leaves its directive as it is; a startup-config that cannot be read changes
+        nothing."""
         loaded = load(self.config_path)
         if loaded.readable:
             kept = {name: getattr(self.console.config, name) for name in loaded.broken}
@@ -417,7 +424,6 @@ class Daemon:
         self.log_control.reopen()
         self._report(loaded)
         log.warning("configuration read again from %s", self.config_path)
-        self._service.ready()
 
     def _status_line(self) -> str:
         sessions, tunnels = len(self.lns.sessions), len(self.lns.endpoint.tunnels)

@@ -179,6 +179,29 @@ def test_destination_that_fails_is_replaced_by_stdout(
     assert second.endswith("still here")
 
 
+def test_file_that_cannot_be_opened_anew_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For instance in a directory where the daemon's user may not make files."""
+    path, old = tmp_path / "logs" / "log", tmp_path / "old"
+    path.parent.mkdir()
+    control = setup_logging(3, str(path))
+    path.rename(old)
+    path.parent.rmdir()
+    control.reopen()
+    logger.info("goes on")
+    first, second = old.read_text().splitlines()
+    assert f"cannot log to {path}" in first
+    assert second.endswith("goes on")
+    path.parent.mkdir()
+    control.reopen()
+    logger.info("in the new file")
+    control.close()
+    assert path.read_text().endswith("in the new file\n")
+    assert "in the new file" not in old.read_text()
+    assert lines_of(capsys) == []
+
+
 def test_full_disk_loses_lines_and_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     class Disk(io.StringIO):
         full = True
