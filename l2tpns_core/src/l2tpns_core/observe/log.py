@@ -8,6 +8,7 @@ Everything is logged through the standard loggers below `l2tpns`. A record may c
 Nothing that comes from the net can end a line or pass for its beginning.
 """
 
+import errno
 import io
 import json
 import logging
@@ -119,6 +120,8 @@ class StreamLines(logging.Handler):
         if path:
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open until close()
         self._lost = 0
+        self._is_cut = False
+        """The file ends within a line, as on a disk that is full."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -145,7 +148,14 @@ class StreamLines(logging.Handler):
 
     def _write(self, text: str) -> None:
         if self._file is not None:
-            self._file.write(text.encode("utf-8", "backslashreplace"))
+            data = text.encode("utf-8", "backslashreplace")
+            if self._is_cut:
+                data = b"\n" + data
+            written = self._file.write(data)
+            if written:
+                self._is_cut = written < len(data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, "only a part of a line was written")
         else:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -239,7 +249,8 @@ def log_for(
 
 
 def _lost_lines(count: int, created: float) -> logging.LogRecord:
-    return logging.makeLogRecord({"msg": f"{count} log lines were lost", "created": created})
+    fields = {"name": "l2tpns", "levelno": ALWAYS, "created": created}
+    return logging.makeLogRecord({"msg": f"{count} log lines were lost", **fields})
 
 
 def _handler_for(destination: str, form: str) -> logging.Handler:
