@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from l2tpns_core.config.directives import Config
-from l2tpns_core.rights import Identity, hand_over_places
+from l2tpns_core.rights import Identity, find_user, hand_over_places
+from l2tpns_core.startup import StartError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -92,3 +93,9 @@ def test_links_of_root_are_followed(home: Path) -> None:
     (home.parent / "way").symlink_to(home)
     hand_over_places(config(home.parent / "way" / "below"), USER)
     assert (home / "below").stat().st_uid == USER.uid
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, str(2**40), "a\0b", "nobody-at-all"])
+def test_a_user_who_cannot_be_is_an_error_of_one_line(text: str) -> None:
+    with pytest.raises(StartError, match="no user"):
+        find_user(text)

@@ -46,7 +46,7 @@ from l2tpns_core.radius.client import RadiusClient
 from l2tpns_core.radius.spool.courier import Courier
 from l2tpns_core.radius.spool.opening import open_spool
 from l2tpns_core.restart import Restart
-from l2tpns_core.rights import become, find_user, prepare
+from l2tpns_core.rights import become, find_user, prepare, warn_of_closed_files
 from l2tpns_core.service import ServiceManager
 from l2tpns_core.startup import (
     StartError,
@@ -149,6 +149,7 @@ class Daemon:
             realtime.apply(self.running)
             if user is not None:
                 become(user, self.running)
+                warn_of_closed_files(self.config_path, user)
             await self._start(loop, loaded, stack)
             log.log(ALWAYS, "l2tpns %s ready", __version__)
             self._service.ready()

@@ -6,6 +6,7 @@ it writes are given to the user first. Every thread that is made afterwards has 
 
 import contextlib
 import errno
+import logging
 import os
 import pwd
 import stat
@@ -26,6 +27,8 @@ from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.keep import OWN_NAMESPACE, ensure_bpffs
 from l2tpns_core.observe.syslog import SYSLOG_PREFIX
 from l2tpns_core.startup import StartError
+
+log = logging.getLogger("l2tpns")
 
 NEEDED: Final = frozenset((Cap.NET_ADMIN, Cap.NET_RAW, Cap.NET_BIND_SERVICE, Cap.BPF, Cap.PERFMON))
 """The TUN device, routes, nftables; raw sockets; port 23; the programs in the kernel."""
@@ -49,7 +52,7 @@ def find_user(text: str) -> Identity | None:
         return None
     try:
         entry = pwd.getpwuid(int(text)) if text.isdecimal() else pwd.getpwnam(text)
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError, ValueError):
         raise StartError(f'setuid: there is no user "{text}" on this machine') from None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     return Identity(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
@@ -85,6 +88,13 @@ def become(user: Identity, config: Config) -> None:
     except OSError as error:
         raise StartError(f"cannot become {user.name}: {error}") from error
     os.environ.update(USER=user.name, LOGNAME=user.name)
+
+
+def warn_of_closed_files(startup_config: Path, user: Identity) -> None:
+    """Root has read the startup-config; this process, which may not, would find out at SIGHUP."""
+    if not os.access(startup_config, os.R_OK, effective_ids=True):
+        text = "%s cannot be read by %s: SIGHUP will change nothing"
+        log.warning(text, startup_config, user.name)
 
 
 def _is(user: Identity) -> bool:
