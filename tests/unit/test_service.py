@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from l2tpns_core.daemon import Daemon
+from l2tpns_core.options import parse_arguments
 from l2tpns_core.service import STATUS_INTERVAL_S, ServiceManager
 
 
@@ -84,3 +86,22 @@ def test_without_a_service_manager_nothing_happens(environment: dict[str, str]) 
     service = ServiceManager(environment)
     service.ready()
     service.alive(1.0, "status")
+
+
+def test_the_end_of_a_reload_that_fails_is_told(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the service would be reloading until it is killed for that."""
+    for name, value in manager.environment.items():
+        monkeypatch.setenv(name, value)
+    daemon = Daemon(parse_arguments(["-c", "/nonexistent"]))
+
+    def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(daemon, "_read_again", fail)
+    with pytest.raises(RuntimeError):
+        daemon.reload()
+    heard = manager.heard()
+    assert heard[0].startswith("RELOADING=1\n")
+    assert heard[1:] == ["READY=1"]

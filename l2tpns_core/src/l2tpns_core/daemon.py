@@ -46,7 +46,7 @@ from l2tpns_core.radius.client import RadiusClient
 from l2tpns_core.radius.spool.courier import Courier
 from l2tpns_core.radius.spool.opening import open_spool
 from l2tpns_core.restart import Restart
-from l2tpns_core.rights import become, find_user
+from l2tpns_core.rights import become, find_user, prepare, warn_of_closed_files
 from l2tpns_core.service import ServiceManager
 from l2tpns_core.startup import (
     StartError,
@@ -137,6 +137,8 @@ class Daemon:
             raise StartError(f"{loaded.problems[0]} (the option -c names another startup-config)")
         self.running = self._filled_in(loaded.config)
         user = find_user(self.running.setuid)
+        if user is not None:
+            prepare(user, self.running)
         async with contextlib.AsyncExitStack() as stack:
             self.log_control = setup_logging(
                 self._debug(self.running), self.running.log_file, self.running.log_format
@@ -147,6 +149,7 @@ class Daemon:
             realtime.apply(self.running)
             if user is not None:
                 become(user, self.running)
+                warn_of_closed_files(self.config_path, user)
             await self._start(loop, loaded, stack)
             log.log(ALWAYS, "l2tpns %s ready", __version__)
             self._service.ready()
@@ -395,10 +398,17 @@ class Daemon:
                 self.plugins.timer(ParamTimer(time_now=int(time.time())))
 
     def reload(self) -> None:
-        """SIGHUP: read the files again and open the log anew. A line that is gone returns to its
-        default, a broken one leaves its directive as it is; a startup-config that cannot be read
-        changes nothing."""
+        """SIGHUP: see _read_again(). The service manager hears the end of it, however it ends."""
         self._service.reloading()
+        try:
+            self._read_again()
+        finally:
+            self._service.ready()
+
+    def _read_again(self) -> None:
+        """Read the files again and open the log anew. A line that is gone returns to its default, a
+        broken one leaves its directive as it is; a startup-config that cannot be read changes
+        nothing."""
         loaded = load(self.config_path)
         if loaded.readable:
             kept = {name: getattr(self.console.config, name) for name in loaded.broken}
@@ -415,7 +425,6 @@ class Daemon:
         self.log_control.reopen()
         self._report(loaded)
         log.warning("configuration read again from %s", self.config_path)
-        self._service.ready()
 
     def _status_line(self) -> str:
         sessions, tunnels = len(self.lns.sessions), len(self.lns.endpoint.tunnels)

@@ -350,6 +350,26 @@ def test_the_log_goes_on_in_a_new_file(directory: Path) -> None:
         assert "login by user3 " not in old
 
 
+def test_a_startup_config_that_cannot_be_read_again_is_told(directory: Path) -> None:
+    places = {"state_dir": directory / "state", "cli_socket": directory / "run" / "cli.sock"}
+    with stage_in(directory, setuid="nobody", save_state="yes", **places) as stage:
+        config = directory / "startup-config"
+
+        async def act(stage: Stage) -> None:
+            told = f"{config} cannot be read by nobody"
+            client = await stage.log_in("user1")
+            assert told not in stage.site.log()
+            config.chmod(0o600)
+            await stop(stage, signal.SIGTERM)
+            await start(stage)
+            assert told in stage.site.log()
+            stage.site.daemon.send_signal(signal.SIGHUP)
+            await until(lambda: "configuration read again" in stage.site.log(), "no reload")
+            await ping(client)
+
+        stage.play(act)
+
+
 def test_somebody_who_does_not_exist(directory: Path) -> None:
     with pytest.raises(LabError, match='setuid: there is no user "nobody-at-all"'):
         stage_in(directory, setuid="nobody-at-all").__enter__()

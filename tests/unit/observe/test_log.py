@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import resource
 import socket
 import sys
 import time
@@ -179,6 +180,29 @@ def test_destination_that_fails_is_replaced_by_stdout(
     assert second.endswith("still here")
 
 
+def test_file_that_cannot_be_opened_anew_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For instance in a directory where the daemon's user may not make files."""
+    path, old = tmp_path / "logs" / "log", tmp_path / "old"
+    path.parent.mkdir()
+    control = setup_logging(3, str(path))
+    path.rename(old)
+    path.parent.rmdir()
+    control.reopen()
+    logger.info("goes on")
+    first, second = old.read_text().splitlines()
+    assert f"cannot log to {path}" in first
+    assert second.endswith("goes on")
+    path.parent.mkdir()
+    control.reopen()
+    logger.info("in the new file")
+    control.close()
+    assert path.read_text().endswith("in the new file\n")
+    assert "in the new file" not in old.read_text()
+    assert lines_of(capsys) == []
+
+
 def test_full_disk_loses_lines_and_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     class Disk(io.StringIO):
         full = True
@@ -199,6 +223,28 @@ def test_full_disk_loses_lines_and_says_how_many(monkeypatch: pytest.MonkeyPatch
     control.close()
     lines = disk.getvalue().splitlines()
     assert [LINE.fullmatch(line)[4] for line in lines] == ["3 log lines were lost", "back"]  # type: ignore[index]
+
+
+def test_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
+    """A disk that is full takes the beginning of a line."""
+    path = tmp_path / "log"
+    control = setup_logging(3, str(path), "json")
+    logger.info("one")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        logger.info("two")
+        logger.info("three")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    logger.info("four")
+    logger.info("five")
+    control.close()
+    first, cut, *rest = path.read_text().splitlines()
+    assert json.loads(first)["message"] == "one"
+    assert len(cut) == 20
+    messages = [json.loads(line)["message"] for line in rest]
+    assert messages == ["2 log lines were lost", "four", "five"]
 
 
 def test_close_gives_the_loggers_back(capsys: pytest.CaptureFixture[str]) -> None:

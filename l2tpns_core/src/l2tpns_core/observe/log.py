@@ -8,6 +8,7 @@ Everything is logged through the standard loggers below `l2tpns`. A record may c
 Nothing that comes from the net can end a line or pass for its beginning.
 """
 
+import errno
 import io
 import json
 import logging
@@ -119,6 +120,8 @@ class StreamLines(logging.Handler):
         if path:
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - open until close()
         self._lost = 0
+        self._is_cut = False
+        """The file ends within a line, as on a disk that is full."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -145,7 +148,14 @@ class StreamLines(logging.Handler):
 
     def _write(self, text: str) -> None:
         if self._file is not None:
-            self._file.write(text.encode("utf-8", "backslashreplace"))
+            data = text.encode("utf-8", "backslashreplace")
+            if self._is_cut:
+                data = b"\n" + data
+            written = self._file.write(data)
+            if written:
+                self._is_cut = written < len(data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, "only a part of a line was written")
         else:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -158,6 +168,8 @@ class LogControl:
         self._loggers = [logging.getLogger(name) for name in LOGGER_NAMES]
         self._destination = destination
         self._form = form
+        self._opened = ""
+        """Where the handler leads."""
         self._handler: logging.Handler | None = None
         self.set_level(level)
         self.reopen()
@@ -174,14 +186,21 @@ class LogControl:
             self.reopen()
 
     def reopen(self) -> None:
-        """Open the destination anew, for instance after the file was renamed. What cannot be
-        opened is replaced by stdout, with one line that says so."""
+        """Open the destination anew, for instance after the file was renamed. When that cannot be
+        done lines go on to the file that is open, or else to stdout, with one that says so."""
         failure = ""
+        is_same, self._opened = self._opened == self._destination, self._destination
         try:
             handler = _handler_for(self._destination, self._form)
         except (OSError, KeyError) as error:
+            failure = f"cannot log to {self._destination} ({error})"
+            if is_same and self._handler is not None:
+                self._handler.setFormatter(_formatter_for(self._destination, self._form))
+                self._loggers[0].critical("%s, log lines go on to the file that is open", failure)
+                return
             handler = _handler_for("", self._form)
-            failure = f"cannot log to {self._destination} ({error}), log lines go to stdout"
+            self._opened = ""
+            failure += ", log lines go to stdout"
         old, self._handler = self._handler, handler
         for logger in self._loggers:
             logger.addHandler(handler)
@@ -230,16 +249,21 @@ def log_for(
 
 
 def _lost_lines(count: int, created: float) -> logging.LogRecord:
-    return logging.makeLogRecord({"msg": f"{count} log lines were lost", "created": created})
+    fields = {"name": "l2tpns", "levelno": ALWAYS, "created": created}
+    return logging.makeLogRecord({"msg": f"{count} log lines were lost", **fields})
 
 
 def _handler_for(destination: str, form: str) -> logging.Handler:
     handler: logging.Handler
-    to_syslog = destination.startswith(SYSLOG_PREFIX)
-    if to_syslog:
+    if destination.startswith(SYSLOG_PREFIX):
         handler = SyslogHandler(destination.removeprefix(SYSLOG_PREFIX))
     else:
         handler = StreamLines(destination)
-    is_json = form == JSON
-    handler.setFormatter(JsonFormatter() if is_json else LineFormatter(stamped=not to_syslog))
+    handler.setFormatter(_formatter_for(destination, form))
     return handler
+
+
+def _formatter_for(destination: str, form: str) -> logging.Formatter:
+    if form == JSON:
+        return JsonFormatter()
+    return LineFormatter(stamped=not destination.startswith(SYSLOG_PREFIX))
