@@ -99,3 +99,12 @@ def test_links_of_root_are_followed(home: Path) -> None:
 def test_a_user_who_cannot_be_is_an_error_of_one_line(text: str) -> None:
     with pytest.raises(StartError, match="no user"):
         find_user(text)
+
+
+@pytest.mark.parametrize("place", ["/", "/etc", "/var/lib", "/tmp/", "/var/../etc"])
+def test_what_is_the_systems_is_not_given_away(home: Path, place: str) -> None:
+    """A state_dir that has lost its last word."""
+    before = os.stat(place)
+    with pytest.raises(OSError, match="it is the system's, name one below it"):
+        hand_over_places(config(Path(place), cli_socket=home / "cli.sock"), USER)
+    assert os.stat(place).st_uid == before.st_uid

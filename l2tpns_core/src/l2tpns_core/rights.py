@@ -32,6 +32,15 @@ log = logging.getLogger("l2tpns")
 
 NEEDED: Final = frozenset((Cap.NET_ADMIN, Cap.NET_RAW, Cap.NET_BIND_SERVICE, Cap.BPF, Cap.PERFMON))
 """The TUN device, routes, nftables; raw sockets; port 23; the programs in the kernel."""
+SHARED: Final = frozenset(
+    Path(path)
+    for path in (
+        *("/", "/boot", "/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/root", "/run", "/srv"),
+        *("/sys", "/tmp", "/usr", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/log"),
+        *("/var/run", "/var/spool", "/var/tmp"),
+    )
+)
+"""Directories that are everybody's: a directive that names one has lost its last word."""
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 MAX_ENTRIES: Final = 10_000
 """Files that are given to the user in one directory."""
@@ -105,6 +114,8 @@ def hand_over_places(config: Config, user: Identity) -> None:
     """Make the directories and files that the daemon writes, and give them to the user. Raises
     OSError."""
     for directory in _own_directories(config):
+        if Path(os.path.normpath(directory)) in SHARED:
+            raise OSError(errno.EINVAL, "it is the system's, name one below it", directory)
         with _opened(Path(directory), make=True) as descriptor:
             os.fchown(descriptor, user.uid, user.gid)
             _give_all(descriptor, user)
