@@ -2,6 +2,7 @@
 time. Which test sees which directive is in unit.config.test_every_directive_acts."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -203,6 +204,31 @@ def test_cleanup_interval(interval: int) -> None:
     world.run(interval - 1)
     assert client.key in world.lns.sessions
     world.run(2)
+    assert client.key not in world.lns.sessions
+
+
+@pytest.mark.parametrize(("before", "after"), [(86_400, 10), (10, 100)])
+def test_cleanup_interval_changes_at_once(before: int, after: int) -> None:
+    """Not after the interval that it had."""
+    world = World(cleanup_interval=before)
+    world.lns.cleanup.start(world.now)
+    client = Lac(world).open().call()
+    world.lns.has_tunnel = lambda tunnel_id: False  # type: ignore[method-assign]
+    world.lns.configure(replace(world.config, cleanup_interval=after))
+    world.run(after - 1)
+    assert client.key in world.lns.sessions
+    world.run(2)
+    assert client.key not in world.lns.sessions
+
+
+def test_another_change_does_not_put_the_cleanup_off() -> None:
+    world = World(cleanup_interval=10)
+    world.lns.cleanup.start(world.now)
+    client = Lac(world).open().call()
+    world.lns.has_tunnel = lambda tunnel_id: False  # type: ignore[method-assign]
+    for number in range(1, 6):
+        world.run(3)
+        world.lns.configure(replace(world.config, max_tunnels=number))
     assert client.key not in world.lns.sessions
 
 
