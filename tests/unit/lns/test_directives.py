@@ -176,6 +176,26 @@ def test_ppp_login_timeout(limit: int) -> None:
     assert CDN in lac.kinds()
 
 
+@pytest.mark.parametrize("timeout", [10, 30])
+def test_echo_timeout(timeout: int) -> None:
+    """A silent line is asked after this time, up to a quarter later, and again and again."""
+    world = World(echo_timeout=timeout, idle_echo_timeout=0)
+    client = Lac(world).open().call()
+    world.run(timeout - 1)
+    assert not codes(client, ECHO_REQUEST)
+    world.run(2 * timeout)
+    known = len(codes(client, ECHO_REQUEST))
+    world.run(100 * timeout)
+    assert 80 <= len(codes(client, ECHO_REQUEST)) - known <= 100
+    assert client.up
+
+
+def test_echo_timeout_of_zero_asks_nobody() -> None:
+    client = Lac(World(echo_timeout=0)).open().call()
+    client.lac.world.run(200)
+    assert not codes(client, ECHO_REQUEST)
+
+
 @pytest.mark.parametrize(
     ("directives", "echoes"),
     [
