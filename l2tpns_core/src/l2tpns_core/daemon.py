@@ -57,6 +57,7 @@ from l2tpns_core.startup import (
     own_hostname,
     plane_options,
     radius_config,
+    report_waiting,
     write_pid_file,
 )
 
@@ -424,6 +425,8 @@ class Daemon:
                 self._take_pool(pool_file)
         self.log_control.reopen()
         self._report(loaded)
+        if loaded.readable:
+            report_waiting(self.running, self._filled_in(self.console.config))
         log.warning("configuration read again from %s", self.config_path)
 
     def _status_line(self) -> str:

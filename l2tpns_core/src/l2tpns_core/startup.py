@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from l2tpns_core.config.directives import Config
+from l2tpns_core.config.directives import Config, changed_directives
 from l2tpns_core.dataplane.icmp_socket import IcmpSocket
 from l2tpns_core.dataplane.tun import PlaneOptions
 from l2tpns_core.dataplane.udp import L2tpSocket
@@ -51,6 +51,16 @@ def radius_config(config: Config) -> RadiusConfig:
             RequireMessageAuthenticator, config.radius_require_message_authenticator
         ),
     )
+
+
+def report_waiting(running: Config, wanted: Config) -> None:
+    """Tell of each directive that has another value in the file than the daemon runs with, after
+    what may change while it runs has been changed."""
+    for entry in changed_directives(running, wanted):
+        if entry.acts:
+            log.warning(
+                "%s has changed in the file, which acts %s", entry.name, entry.acts_at.value
+            )
 
 
 def plane_options(config: Config) -> PlaneOptions:

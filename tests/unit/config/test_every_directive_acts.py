@@ -61,7 +61,7 @@ SEEN_BY = {
     "ppp_max_terminate": [f"{IN_MEMORY}::test_ppp_max_terminate"],
     "ppp_login_timeout": [f"{IN_MEMORY}::test_ppp_login_timeout"],
     "ppp_keepalive": [f"{IN_MEMORY}::test_echoes_on_a_busy_line"],
-    "echo_timeout": [f"{LIFE}::test_vanished_client_is_noticed_by_echo"],
+    "echo_timeout": [f"{IN_MEMORY}::test_echo_timeout"],
     "line_quality_interval": [f"{IN_MEMORY}::test_echoes_on_a_busy_line"],
     "idle_echo_timeout": [f"{LIFE}::test_vanished_client_is_noticed_by_echo"],
     "chap_rechallenge": [f"{SERVICE}::test_chap_is_challenged_again"],
@@ -73,7 +73,10 @@ SEEN_BY = {
     "primary_radius_port": [f"{DIRECTIVE}::test_other_ports_of_radius"],
     "secondary_radius_port": [f"{SERVICE}::test_secondary_radius_takes_over"],
     "radius_secret": [f"{DIRECTIVE}::test_a_wrong_secret_lets_nobody_in"],
-    "radius_accounting": [f"{LIFE}::test_no_records_without_radius_accounting"],
+    "radius_accounting": [
+        f"{LIFE}::test_login_gives_address_dns_and_one_start",
+        f"{LIFE}::test_no_records_without_radius_accounting",
+    ],
     "radius_interim": [f"{LIFE}::test_interim_update_carries_the_counters_of_the_moment"],
     "radius_authtypes": [f"{SERVICE}::test_chap_is_challenged_again"],
     "radius_require_message_authenticator": [
@@ -110,8 +113,7 @@ SEEN_BY = {
     "route_metric": [f"{DIRECTIVE}::test_what_radius_and_the_kernel_are_told"],
     "send_garp": [f"{DIRECTIVE}::test_neighbours_are_told_of_the_address"],
     "icmp_rate": [
-        "unit/dataplane/test_userplane.py::test_answers_go_where_they_are_told_and_options_change_at_once",
-        f"{SERVICE}::test_address_without_a_subscriber_is_unreachable",
+        "integration/daemon/test_changes.py::test_the_rate_of_icmp_errors",
     ],
     "multi_read_count": ["unit/dataplane/test_userplane.py::test_so_many_are_read_at_once"],
     "dataplane": [

@@ -2,6 +2,7 @@
 time. Which test sees which directive is in unit.config.test_every_directive_acts."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -175,6 +176,26 @@ def test_ppp_login_timeout(limit: int) -> None:
     assert CDN in lac.kinds()
 
 
+@pytest.mark.parametrize("timeout", [10, 30])
+def test_echo_timeout(timeout: int) -> None:
+    """A silent line is asked after this time, up to a quarter later, and again and again."""
+    world = World(echo_timeout=timeout, idle_echo_timeout=0)
+    client = Lac(world).open().call()
+    world.run(timeout - 1)
+    assert not codes(client, ECHO_REQUEST)
+    world.run(2 * timeout)
+    known = len(codes(client, ECHO_REQUEST))
+    world.run(100 * timeout)
+    assert 80 <= len(codes(client, ECHO_REQUEST)) - known <= 100
+    assert client.up
+
+
+def test_echo_timeout_of_zero_asks_nobody() -> None:
+    client = Lac(World(echo_timeout=0)).open().call()
+    client.lac.world.run(200)
+    assert not codes(client, ECHO_REQUEST)
+
+
 @pytest.mark.parametrize(
     ("directives", "echoes"),
     [
@@ -203,6 +224,31 @@ def test_cleanup_interval(interval: int) -> None:
     world.run(interval - 1)
     assert client.key in world.lns.sessions
     world.run(2)
+    assert client.key not in world.lns.sessions
+
+
+@pytest.mark.parametrize(("before", "after"), [(86_400, 10), (10, 100)])
+def test_cleanup_interval_changes_at_once(before: int, after: int) -> None:
+    """Not after the interval that it had."""
+    world = World(cleanup_interval=before)
+    world.lns.cleanup.start(world.now)
+    client = Lac(world).open().call()
+    world.lns.has_tunnel = lambda tunnel_id: False  # type: ignore[method-assign]
+    world.lns.configure(replace(world.config, cleanup_interval=after))
+    world.run(after - 1)
+    assert client.key in world.lns.sessions
+    world.run(2)
+    assert client.key not in world.lns.sessions
+
+
+def test_another_change_does_not_put_the_cleanup_off() -> None:
+    world = World(cleanup_interval=10)
+    world.lns.cleanup.start(world.now)
+    client = Lac(world).open().call()
+    world.lns.has_tunnel = lambda tunnel_id: False  # type: ignore[method-assign]
+    for number in range(1, 6):
+        world.run(3)
+        world.lns.configure(replace(world.config, max_tunnels=number))
     assert client.key not in world.lns.sessions
 
 

@@ -25,18 +25,27 @@ ORPHAN = Ending("Tunnel is gone", TerminateCause.LOST_SERVICE, lac_knows=True)
 class Cleanup:
     """Walks sessions and leases once per interval. `repaired` counts what it had to put right."""
 
-    __slots__ = ("_leases", "_lns", "_sessions", "_timer", "repaired")
+    __slots__ = ("_interval", "_leases", "_lns", "_sessions", "_timer", "repaired")
 
     def __init__(self, lns: "Lns") -> None:
         self._lns = lns
         self._timer = Timer(self._continue)
         self._sessions: list[Session] = []
         self._leases: list[int] = []
+        self._interval = 0
         self.repaired = 0
 
     def start(self, now: float) -> None:
         """Begin the first pass one interval from now."""
-        self._lns.timers.set(self._timer, now + self._lns.config.cleanup_interval)
+        self._interval = self._lns.config.cleanup_interval
+        self._lns.timers.set(self._timer, now + self._interval)
+
+    def configure(self, now: float) -> None:
+        """Follow another interval at once: the old one may be a day. A pass that was begun goes
+        on."""
+        is_waiting = self._timer.active and not self._sessions and not self._leases
+        if is_waiting and self._interval != self._lns.config.cleanup_interval:
+            self.start(now)
 
     def _continue(self, now: float) -> None:
         if not self._sessions and not self._leases:
@@ -47,8 +56,10 @@ class Cleanup:
         for ip in _take_slice(self._leases):
             self._check_lease(ip, now)
         unfinished = self._sessions or self._leases
-        pause = PAUSE_S if unfinished else self._lns.config.cleanup_interval
-        self._lns.timers.set(self._timer, now + pause)
+        if unfinished:
+            self._lns.timers.set(self._timer, now + PAUSE_S)
+        else:
+            self.start(now)
 
     def _check_session(self, session: Session, now: float) -> None:
         if self._lns.sessions.get(session.key) is not session:

@@ -312,6 +312,7 @@ class Lns:
         self.endpoint.config = self.settings.endpoint
         self.accounting.enabled = config.radius_accounting
         self.usage_report.configure(self.clock())
+        self.cleanup.configure(self.clock())
 
     def refresh_routes(self) -> None:
         """Tell the plane anew about every session, because plugins want to see packets, or no

@@ -1,12 +1,17 @@
 """`show cluster` and `show bgp`: what they tell of a server that stands alone.
 
 The lines of `show cluster` are the original's, without those that mean nothing without a cluster.
+Directives of BGP are accepted, but there is no BGP: `show bgp` says so when one is set.
 """
+
+from collections.abc import Iterator
+from typing import Final
 
 from l2tpns_core.cli.answer import Answer, Report
 from l2tpns_core.cli.grammar import Call, CommandSet
 
 COMMANDS = CommandSet()
+BGP_DIRECTIVES: Final = ("as_number", "bgp_peer1", "bgp_peer1_as", "bgp_peer2", "bgp_peer2_as")
 
 
 @COMMANDS.command("show cluster", "Show cluster information")
@@ -34,4 +39,13 @@ def show_cluster(call: Call) -> Answer:
 
 @COMMANDS.command("show bgp", "Show BGP status")
 def show_bgp(call: Call) -> Answer:
-    return Report(lambda: ["BGP is not configured."], lambda: {"configured": False, "peers": []})
+    config = call.context.config
+    ignored = [name for name in BGP_DIRECTIVES if getattr(config, name)]
+
+    def lines() -> Iterator[str]:
+        if ignored:
+            yield f"There is no BGP in this release; without effect: {', '.join(ignored)}"
+        else:
+            yield "BGP is not configured."
+
+    return Report(lines, lambda: {"configured": False, "peers": [], "without_effect": ignored})
