@@ -21,7 +21,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def files_of(stage: Stage) -> list[Path]:
-    return sorted((stage.site.directory / "usage").glob("*"))
+    """All that are complete; one that is being written has a name that begins with a dot."""
+    return sorted((stage.site.directory / "usage").glob("[!.]*"))
 
 
 def used(stage: Stage, user: str) -> tuple[int, int]:
