@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ OVER = re.compile(r"Connection terminated|Modem hangup|Exit\.")
 TUNNEL_OVER = re.compile(r"Maximum retries exceeded|[Cc]onnection (\d+ )?closed to")
 """What xl2tpd writes when there is nothing left for pppd to run on."""
 DOWN_TIMEOUT_S = 10
+QUIET_S = 0.3
 PATIENCE_S = 2
 """How long the client waits for a server that may not be there."""
 HANGUPS = {
@@ -141,6 +143,16 @@ class ClientSession:
         now = _pairs(self._client.run(script))
         sent, received = (int(now[n]) - int(before[n]) for n in ("tx_bytes", "rx_bytes"))
         return Traffic(sent, received)
+
+    def traffic_at_rest(self) -> Traffic:
+        """The same, once nothing is under way any more: what ends a connection, say."""
+        last = self.traffic()
+        while True:
+            time.sleep(QUIET_S)
+            now = self.traffic()
+            if now == last:
+                return now
+            last = now
 
     # ---- what it can do
 

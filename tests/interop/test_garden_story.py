@@ -1,14 +1,13 @@
 """The walled garden, as a Linux client, the operator's iptables and FreeRADIUS see it."""
 
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from interop.accounting import start_of, stop_of
-from interop.clientsession import ClientSession, Traffic
+from interop.clientsession import ClientSession
 from interop.freeradius import FreeRadius, octets
 from interop.lineup import DIRECTIVES, HOST, PASSWORD, POOL
 from interop.lnsdaemon import LnsDaemon
@@ -59,7 +58,6 @@ OPEN = "0x000f0000 == 0x000f0000"
 """In the rule that drops: only what build-garden says."""
 REPAIR_TIMEOUT_S = 10
 DROP_TIMEOUT_S = 5
-QUIET_S = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -134,17 +132,6 @@ def row_of(lns: LnsDaemon) -> dict[str, Any]:
 
 def wait_until_empty(lns: LnsDaemon) -> None:
     wait_for(lambda: not lns.sessions(), DROP_TIMEOUT_S, "empty session table")
-
-
-def traffic_at_rest(session: ClientSession) -> Traffic:
-    """The client's counters once nothing is under way."""
-    last = session.traffic()
-    while True:
-        time.sleep(QUIET_S)
-        now = session.traffic()
-        if now == last:
-            return now
-        last = now
 
 
 @pytest.mark.parametrize("auth", ["chap", "pap"])
@@ -237,7 +224,7 @@ def test_ungarden_makes_a_customer(
 ) -> None:
     """The session becomes the named user's: free, and accounted for from then on."""
     assert trapped.fetch(f"http://{WEB}/") == f"this is {GARDEN}\n"
-    before = traffic_at_rest(trapped)
+    before = trapped.traffic_at_rest()
     assert min(before.sent, before.received) > 0
     assert radius.accounting("freed") == radius.accounting("carol") == []
     filled.nsctl("ungarden", str(trapped.session_id), "freed")
@@ -249,7 +236,7 @@ def test_ungarden_makes_a_customer(
     assert trapped.fetch(f"http://{WEB}/") == f"this is {WEB}\n"
     assert trapped.resolve("www.example.test") == WEB
     assert trapped.greeting(WEB, LOGIN_PORT) == "login:"
-    after = traffic_at_rest(trapped)
+    after = trapped.traffic_at_rest()
     with pytest.raises(RuntimeError, match="not in walled garden"):
         filled.nsctl("ungarden", str(trapped.session_id))
     trapped.hangup("ppp")

@@ -89,7 +89,7 @@ def test_accounting_agrees_with_what_passed(
         assert session.ping(HOST) == 3
         session.iperf(HOST, *GENTLE)
         session.iperf(HOST, *GENTLE, "-R")
-        traffic = session.traffic()
+        traffic = session.traffic_at_rest()
         passed = (traffic.sent, traffic.received)
         after = host.traffic()
         assert passed == (after[0] - before[0], after[1] - before[1])
@@ -198,7 +198,7 @@ def test_client_without_kernel_l2tp(
         assert session.ping(HOST, 2, MTU - IP_AND_ICMP_HEADERS) == 2
         session.iperf(HOST, *GENTLE)
         session.iperf(HOST, *GENTLE, "-R")
-        traffic = session.traffic()
+        traffic = session.traffic_at_rest()
         session.hangup("ppp")
     data = [d for d in capture.datagrams() if d.source == CLIENT and not d.is_control]
     assert data
