@@ -1,0 +1,1 @@
+"""BGP: what is announced, and ExaBGP, which speaks it (manual, "Routing")."""
