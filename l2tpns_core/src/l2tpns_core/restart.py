@@ -83,17 +83,38 @@ class Restart:
         """Bring them into the plane, when plugins are loaded. From then on changes are written
         down, as soon as begin() was called."""
         if self._config.save_state and self._store is not None:
-            loop = asyncio.get_running_loop()
-            self._journal = Journal(
-                lns, plane, self._store, lambda work: loop.run_in_executor(None, work)
-            )
-            self._stack.push_async_callback(self._journal.close)
-            lns.keeper = self._journal
-            lns.accounting.keeper = self._journal
+            self._start_journal(lns, plane)
         if self._adoption is not None:
             await self._adoption.install(plane)
             gc.freeze()  # it stays for long: a search for garbage in it would stall the loop
         self._loaded = self._adoption = None
+
+    def _start_journal(self, lns: Lns, plane: UserPlane | EbpfPlane) -> None:
+        assert self._store is not None
+        loop = asyncio.get_running_loop()
+        self._journal = Journal(
+            lns, plane, self._store, lambda work: loop.run_in_executor(None, work)
+        )
+        self._stack.push_async_callback(self._journal.close)
+        lns.keeper.add(self._journal)
+
+    @property
+    def saved_time(self) -> float:
+        """When what was saved was so; Unix seconds, 0.0 for nothing."""
+        return self._loaded.image.time if self._loaded is not None and self.has_sessions else 0.0
+
+    async def keep(self, lns: Lns, plane: UserPlane | EbpfPlane) -> None:
+        """Write down from now on what changes, in a daemon that took over from another node. It
+        begins with begin()."""
+        if self._config.save_state and self._store is not None and self._journal is None:
+            self._start_journal(lns, plane)
+
+    async def pause(self, lns: Lns) -> None:
+        """Write nothing down any more: another node has the sessions."""
+        if self._journal is not None:
+            lns.keeper.discard(self._journal)
+            await self._journal.close()
+            self._journal = None
 
     async def begin(self) -> None:
         """Write everything down."""
@@ -110,6 +131,7 @@ class Restart:
         return self._journal is not None and await self._journal.finish()
 
     def forget(self) -> None:
-        """Everybody was disconnected: there is nothing to go on with."""
+        """Everybody was disconnected, or is another's: there is nothing to go on with."""
+        self._loaded = None
         if self._store is not None:
             self._store.remove()

@@ -57,8 +57,7 @@ class Life:
         self.journal = Journal(self.world.lns, Plane(self.world.plane), self.store, at_once)
 
     def attach(self) -> None:
-        self.world.lns.keeper = self.journal
-        self.world.lns.accounting.keeper = self.journal
+        self.world.lns.keeper.add(self.journal)
 
     def begin(self) -> "Life":
         self.attach()

@@ -103,16 +103,20 @@ def test_a_user_who_was_away_gets_his_address_again(life: Life) -> None:
     assert lac.call("alice").ip == ip("10.0.0.1")
 
 
-def test_a_call_that_was_not_up_gets_a_cdn(life: Life) -> None:
+def test_a_login_that_was_under_way_is_asked_for_anew_on_the_same_call(life: Life) -> None:
     lac = Lac(life.world).open()
     life.world.radius.policy = lambda request: None
-    lac.call("alice")
-    assert len(life.world.lns.sessions) == 1
+    client = lac.call("alice")
+    assert not client.ip
     life.kill()
     world = life.reborn().world
-    assert lac.kinds()[-1] == CDN
-    assert not world.lns.sessions
-    assert not world.radius.records
+    client.send(0xC021, 1, 2, bytes([5, 6]) + b"abcd")  # as RFC 1661 has it of an opened LCP
+    client.login()
+    world.run(3.0)
+    assert lac.kinds()[-1] != CDN
+    assert client.ip == ip("10.0.0.1")
+    assert [session.user for session in world.lns.sessions.values()] == ["alice"]
+    assert len(world.radius.of(AccountingStatus.START)) == 1
 
 
 def test_limits_run_on_while_nobody_is_there(life: Life) -> None:

@@ -67,6 +67,10 @@ class Endpoint:
     def counters(self) -> EndpointCounters:
         return self._shared.counters
 
+    def take_counters(self, counters: EndpointCounters) -> None:
+        """Count on from where another endpoint was."""
+        self._shared.counters = counters
+
     @property
     def accepting(self) -> bool:
         """False refuses new tunnels (StopCCN 6) and new calls (CDN 2/7)."""

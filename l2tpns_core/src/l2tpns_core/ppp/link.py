@@ -179,6 +179,11 @@ class Link:
         self._lcp.step(self, Input.OPEN, now)
         self._lcp.step(self, Input.UP, now)
 
+    def open_again(self, now: float) -> None:
+        """Another process was negotiating on this call: negotiate LCP from the start."""
+        self._lcp.leave_identifiers(self)
+        self.open(now)
+
     def receive(self, frame: bytes, now: float) -> None:
         """Handle a frame of the peer, from address and control or from the protocol on."""
         if self.phase is Phase.DEAD:

@@ -14,6 +14,7 @@ from l2tpns_core.ppp.config import LinkConfig
 from l2tpns_core.ppp.frame import HEADER_BYTES, Code, Packet, encode_packet
 from l2tpns_core.ppp.options import Option, Verdict, decode_options, encode_options
 
+FAR_IDENTIFIERS: Final = 0x60
 LAYER_ACTIONS: Final = frozenset((Action.TLU, Action.TLD, Action.TLS, Action.TLF))
 NEGOTIATING_STATES: Final = frozenset(
     (State.STOPPED, State.REQ_SENT, State.ACK_RCVD, State.ACK_SENT, State.OPENED)
@@ -174,6 +175,11 @@ class ControlProtocol(ABC):
         if not self.is_timer_due(now):
             return None
         return self.step(host, Input.TO_PLUS if self._restarts > 0 else Input.TO_MINUS, now)
+
+    def leave_identifiers(self, host: Host) -> None:
+        """Go on far from the identifiers that a negotiation begins with: the peer has seen those
+        with other requests."""
+        self._identifier = FAR_IDENTIFIERS + host.random(1)[0] % FAR_IDENTIFIERS
 
     def next_identifier(self) -> int:
         self._identifier = (self._identifier + 1) & 0xFF

@@ -7,7 +7,7 @@ the plane. What cannot go on is closed in accounting.
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from l2tpns_core.dataplane.plane import SessionCounters
@@ -16,7 +16,7 @@ from l2tpns_core.lns.state import TunnelEntry
 from l2tpns_core.ppp.link import Link
 from l2tpns_core.session import Ending, Session, SessionState, TerminateCause
 from l2tpns_core.state.image import Image
-from l2tpns_core.state.model import Counted, SavedSession, restore, shifted
+from l2tpns_core.state.model import Counted, SavedSession, as_called, restore, shifted
 
 log = logging.getLogger("l2tpns.state")
 
@@ -47,9 +47,10 @@ class Adoption:
         self._lost: list[tuple[SavedSession, str]] = []
         self._entries: dict[int, TunnelEntry] = {}
         self._stopped = {each.accounting_id for each in image.reports.values() if each.is_stop}
-        self._started = self._stopped | {
-            each.accounting_id for each in image.sessions.values() if each.accounting_started
-        }
+        self._started = set(self._stopped)
+        if image.reports:
+            started = (each for each in image.sessions.values() if each.accounting_started)
+            self._started.update(each.accounting_id for each in started)
         """Of others a Start was not sent yet, for the session comes behind it in the journal."""
 
     def refuse(self, why: str) -> None:
@@ -60,6 +61,12 @@ class Adoption:
 
     def take(self) -> None:
         """Bring tunnels and sessions into the tables."""
+        for _ in self.taking():
+            pass
+
+    def taking(self) -> Iterator[None]:
+        """The same in slices, for a loop that has other work, too. Until it is over nobody else
+        may work on the LNS."""
         lns, image, now = self._lns, self._image, self._lns.clock()
         lns.go_on_from(image.unique)
         for number, tunnel in image.tunnels.items():
@@ -72,8 +79,10 @@ class Adoption:
                 log.error("a tunnel is lost: %s", error)
                 continue
             self._entries[number] = lns.adopt_tunnel(restored)
-        for saved in image.sessions.values():
+        for count, saved in enumerate(image.sessions.values(), 1):
             self._take_session(saved, now)
+            if not count % SLICE:
+                yield
         lns.tables.ids.reserve({session.session_id for session in lns.sessions.values()})
         for address in image.addresses.values():
             lns.pool.remember(address.ip, address.user, now - (lns.wall() - address.freed_time))
@@ -114,8 +123,11 @@ class Adoption:
         except ValueError as error:
             self._lost.append((saved, str(error)))
             return
-        if saved.link is None or lns.session_by_id(saved.session_id) is not None:
+        if lns.session_by_id(saved.session_id) is not None:
             self._hang_up(saved, entry, now)
+            return
+        if saved.link is None:
+            self._begin_again(saved, entry, now)
             return
         session = restore(saved, now, lns.wall())
         link = session.link = Link(lns.settings.link, lns.random)
@@ -136,6 +148,18 @@ class Adoption:
             lns.tables.claim_network(session, network, length)
             lns.routes.add(network, length)
 
+    def _begin_again(self, saved: SavedSession, entry: TunnelEntry, now: float) -> None:
+        """A login was under way: the client is asked for it anew, on the same call. One that was up
+        before was about to end."""
+        if saved.up_time or saved.accounting_started:
+            self._hang_up(saved, entry, now)
+            return
+        lns = self._lns
+        session = restore(as_called(saved), now, lns.wall())
+        session.link = Link(lns.settings.link, lns.random)
+        session.state, session.tunnel = SessionState.LINK, entry.tunnel
+        lns.adopt_session(session, entry)
+
     def _hang_up(self, saved: SavedSession, entry: TunnelEntry, now: float) -> None:
         """Nobody goes on with a call that was being set up: the LAC is told."""
         self._lost.append((saved, "it was not up"))
@@ -146,6 +170,9 @@ class Adoption:
     def _install(self, session: Session, plane: ResumingPlane) -> None:
         lns = self._lns
         lns.install(session)
+        if session.state is SessionState.LINK and session.link is not None:
+            session.link.open_again(lns.clock())
+            lns.touch(session)
         total, own = (self._by_our_clock(each) for each in self._counted(session.key))
         plane.resume(session.key, total, own)
         if session.timer is not None:

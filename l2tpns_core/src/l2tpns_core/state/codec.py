@@ -49,6 +49,19 @@ def decode(kind: type[T], raw: object) -> T:
     return found
 
 
+def without_unknown(kind: Any, raw: object) -> object:
+    """Raw values of a dataclass without the fields that it does not have here: a later version may
+    have more of them."""
+    if not is_dataclass(kind) or not isinstance(raw, dict):
+        return raw
+    hints = get_type_hints(kind)
+    known = {}
+    for name in hints.keys() & raw.keys():
+        inner = [each for each in (hints[name], *get_args(hints[name])) if is_dataclass(each)]
+        known[name] = without_unknown(inner[0], raw[name]) if inner else raw[name]
+    return known
+
+
 def to_json(value: object) -> bytes:
     """Compact JSON of what encode() made, in one line of ASCII."""
     return _dump(value).encode("ascii")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.l2tp.saved import MAX_NUMBER, SavedChannel, SavedMessage, SavedTunnel
-from l2tpns_core.state.codec import MAX_INTEGER, decode
+from l2tpns_core.state.codec import MAX_INTEGER, decode, without_unknown
 from l2tpns_core.state.errors import StateError
 from l2tpns_core.state.model import Counted, SavedSession
 from l2tpns_core.state.reports import SavedReport
@@ -89,6 +89,16 @@ class Image:
         if handler is None or len(record) != 2:
             raise StateError("there is a record of an unknown kind")
         handler(self, record[1])
+
+    def apply_of_any_version(self, record: list[Any]) -> None:
+        """As apply(), and what a later version has added is left out."""
+        try:
+            self.apply(record)
+        except StateError:
+            kind = _KINDS.get(record[0]) if isinstance(record[0], str) else None
+            if kind is None or len(record) != 2:
+                raise
+            self.apply([record[0], without_unknown(kind, record[1])])
 
     def _tunnel(self, raw: object) -> None:
         tunnel = decode(SavedTunnel, raw)
@@ -192,3 +202,12 @@ _HANDLERS: Final[dict[str, Callable[[Image, object], None]]] = {
     "w": Image._tick,
     "stop": Image._stop,
 }
+_KINDS: Final[dict[str, type]] = {
+    "t": SavedTunnel,
+    "s": SavedSession,
+    "e": SavedReport,
+    "p": SavedAddress,
+    "w": _Tick,
+    "stop": _Tick,
+}
+"""Of records that are dataclasses."""

@@ -143,6 +143,22 @@ SAME: Final = (
 """Fields that a Session has under the same name, with the same value."""
 
 
+OF_CALL: Final = (
+    "tunnel_id",
+    "session_id",
+    "peer_session_id",
+    "unique",
+    "opened",
+    "lac_address",
+    "sequencing_required",
+    "calling_number",
+    "called_number",
+    "tx_speed",
+    "rx_speed",
+)
+"""What is known of a session before its client says anything."""
+
+
 def export(session: Session, now: float, wall: float, plugin_data: str = "") -> SavedSession:
     """A session as it is at `now`, which is the Unix time `wall`."""
     ahead = wall - now
@@ -180,6 +196,11 @@ def restore(saved: SavedSession, now: float, wall: float) -> Session:
     if session.idle_timeout:
         session.idle_check_at = now + session.idle_timeout
     return session
+
+
+def as_called(saved: SavedSession) -> SavedSession:
+    """A session as it was when its call came, before anybody logged in."""
+    return SavedSession(**{name: getattr(saved, name) for name in OF_CALL})
 
 
 def shifted(counters: SessionCounters, ahead: float) -> SessionCounters:
