@@ -10,7 +10,7 @@ from l2tpns_core.dataplane.icmp import fragmentation_needed, host_unreachable, m
 from l2tpns_core.dataplane.intercept import ENVELOPE, Interceptor
 from l2tpns_core.dataplane.ipv4 import DONT_FRAGMENT, fragment, header_length
 from l2tpns_core.dataplane.mss import clamp_mss
-from l2tpns_core.dataplane.plane import PacketHook, Peer
+from l2tpns_core.dataplane.plane import Elsewhere, PacketHook, Peer
 from l2tpns_core.dataplane.ratelimit import RateLimit
 from l2tpns_core.dataplane.throttle import Shaper
 from l2tpns_core.dataplane.udp import L2tpSocket
@@ -41,6 +41,7 @@ class Downstream:
         "_table",
         "address",
         "batch",
+        "elsewhere",
         "hook",
         "icmp_limit",
         "shaper",
@@ -72,6 +73,7 @@ class Downstream:
         self.address = b""
         """The source of our ICMP errors, four bytes; empty for no errors."""
         self.icmp_limit = RateLimit(0)
+        self.elsewhere: Elsewhere | None = None
         self.hook: PacketHook | None = None
 
     def read(self) -> None:
@@ -118,6 +120,12 @@ class Downstream:
         counters.socket_tx_packets += sent
         counters.socket_tx_octets += sent_octets
 
+    def take(self, packet: bytes, now: float) -> None:
+        """A packet that came to another node."""
+        self._counters.tun_rx_packets += 1
+        self._counters.tun_rx_octets += len(packet)
+        self._send_unusual(packet, now)
+
     def send_frames(self, entry: Entry, frames: Iterable[bytes]) -> None:
         """Send PPP frames in L2TP data messages. LCP Echo-Requests go with the priority bit, so
         that a full line does not look like a dead one (RFC 2661 section 3.1)."""
@@ -154,6 +162,8 @@ class Downstream:
         destination = packet[16:20]
         entry = self._table.hosts.get(destination) or self._table.find_network(destination)
         if entry is None:
+            if self.elsewhere is not None and self.elsewhere.to_subscriber(packet):
+                return
             counters.no_session += 1
             if self._may_answer(packet, now):
                 self._send_icmp(host_unreachable(packet, self.address))

@@ -102,6 +102,34 @@ class DataPlane(Protocol):
         """Send L2TP control datagrams as (payload, peer, local address or "")."""
 
 
+class PassedOn:
+    """A DataPlane that has another one do everything: to be changed in part."""
+
+    __slots__ = ("_plane", "name")
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self.name = plane.name
+
+    def install(self, route: SessionRoute) -> None:
+        self._plane.install(route)
+
+    def remove(self, key: int) -> SessionCounters:
+        return self._plane.remove(key)
+
+    def counters(self, key: int) -> SessionCounters:
+        return self._plane.counters(key)
+
+    def throttle_state(self, key: int) -> ThrottleState | None:
+        return self._plane.throttle_state(key)
+
+    def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
+        self._plane.send_frames(key, frames)
+
+    def send_control(self, datagrams: Iterable[tuple[bytes, Peer, str]]) -> None:
+        self._plane.send_control(datagrams)
+
+
 class PlaneEvents(Protocol):
     """What a plane reports to the control plane."""
 
@@ -114,6 +142,17 @@ class PlaneEvents(Protocol):
 
     def unknown_session(self, tunnel_id: int, session_id: int, peer: Peer, now: float) -> None:
         """A data message for a session that does not exist."""
+
+
+class Elsewhere(Protocol):
+    """Takes packets that this node cannot forward, because another one serves their session."""
+
+    def from_lac(self, datagram: bytes, peer: Peer) -> None:
+        """A data message for a session that is not in the plane."""
+
+    def to_subscriber(self, packet: bytes) -> bool:
+        """An IP packet for an address that no session of the plane has; False when it is nobody
+        else's either."""
 
 
 PacketHook = Callable[[int, bytes], bytes | None]

@@ -16,6 +16,7 @@ from l2tpns_core.dataplane.downstream import Downstream
 from l2tpns_core.dataplane.forwarding import Entry, ForwardingTable
 from l2tpns_core.dataplane.intercept import Interceptor
 from l2tpns_core.dataplane.plane import (
+    Elsewhere,
     PacketHook,
     Peer,
     PlaneEvents,
@@ -150,6 +151,17 @@ class UserPlane:
             entry.octets_in, entry.octets_out, entry.packets_in, entry.packets_out = total[:4]
             entry.heard_at, entry.data_at = total.heard_at, total.data_at
 
+    def add(self, key: int, more: SessionCounters) -> None:
+        """Count what a session has used elsewhere, which may be less than nothing."""
+        entry = self._table.sessions.get(key)
+        if entry is not None:
+            entry.octets_in += more.octets_in
+            entry.octets_out += more.octets_out
+            entry.packets_in += more.packets_in
+            entry.packets_out += more.packets_out
+            entry.heard_at = max(entry.heard_at, more.heard_at)
+            entry.data_at = max(entry.data_at, more.data_at)
+
     def take_unclaimed(self) -> dict[int, SessionCounters]:
         """Sessions of another process that nobody installed, with what is counted of them: none."""
         return {}
@@ -229,6 +241,23 @@ class UserPlane:
     @events.setter
     def events(self, events: PlaneEvents) -> None:
         self._up.events = events
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """Who takes packets of sessions that are not in the plane; None to drop them."""
+        return self._up.elsewhere
+
+    @elsewhere.setter
+    def elsewhere(self, elsewhere: Elsewhere | None) -> None:
+        self._up.elsewhere = self._down.elsewhere = elsewhere
+
+    def take_from_lac(self, datagram: bytes, peer: Peer) -> None:
+        """Forward a data message that came to another node."""
+        self._up.take(datagram, peer, self._clock())
+
+    def take_to_subscriber(self, packet: bytes) -> None:
+        """Forward an IP packet that came to another node."""
+        self._down.take(packet, self._clock())
 
     @property
     def packet_hook_rx(self) -> PacketHook | None:

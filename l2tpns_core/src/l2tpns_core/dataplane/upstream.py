@@ -16,7 +16,7 @@ from typing import Final
 from l2tpns_core.dataplane.counters import PlaneCounters
 from l2tpns_core.dataplane.forwarding import SESSION_BITS, Entry, ForwardingTable
 from l2tpns_core.dataplane.mss import clamp_mss
-from l2tpns_core.dataplane.plane import PacketHook, Peer, PlaneEvents
+from l2tpns_core.dataplane.plane import Elsewhere, PacketHook, Peer, PlaneEvents
 from l2tpns_core.dataplane.ratelimit import RateLimit
 from l2tpns_core.dataplane.throttle import Shaper
 from l2tpns_core.dataplane.udp import L2tpSocket
@@ -72,6 +72,7 @@ class Upstream:
         "_timers",
         "_write",
         "batch",
+        "elsewhere",
         "events",
         "hook",
         "shaper",
@@ -103,6 +104,7 @@ class Upstream:
         self._timers = TimerQueue()
         self.batch = 1
         self.events = events
+        self.elsewhere: Elsewhere | None = None
         self.hook: PacketHook | None = None
 
     def read(self) -> None:
@@ -137,7 +139,7 @@ class Upstream:
                 continue
             entry = find(key)
             if entry is None or entry.host != peer[0]:
-                self._refuse(entry, key, peer, now)
+                self._refuse(entry, key, datagram, peer, now)
                 continue
             entry.heard_at = now
             size = forward(entry, datagram, start, end, now)
@@ -148,6 +150,13 @@ class Upstream:
         counters.socket_rx_octets += octets
         counters.tun_tx_packets += written
         counters.tun_tx_octets += written_octets
+
+    def take(self, datagram: bytes, peer: Peer, now: float) -> None:
+        """A data message that came to another node."""
+        if len(datagram) >= LONG_HEADER and not datagram[0] & T_BIT >> 8:
+            self._counters.socket_rx_packets += 1
+            self._counters.socket_rx_octets += len(datagram)
+            self._receive_unusual(datagram, [], peer, now)
 
     @property
     def next_deadline(self) -> float | None:
@@ -289,7 +298,7 @@ class Upstream:
         key = header.tunnel_id << SESSION_BITS | header.session_id
         entry = self._table.sessions.get(key)
         if entry is None or entry.host != peer[0]:
-            self._refuse(entry, key, peer, now)
+            self._refuse(entry, key, datagram, peer, now)
             return
         entry.heard_at = now
         frame = datagram[header.payload_offset : header.payload_end]
@@ -338,10 +347,15 @@ class Upstream:
         self._counters.sequence_reordered += sequencer.counters.reordered
         self._counters.sequence_resynchronised += sequencer.counters.resynchronised
 
-    def _refuse(self, entry: Entry | None, key: int, peer: Peer, now: float) -> None:
+    def _refuse(
+        self, entry: Entry | None, key: int, datagram: bytes, peer: Peer, now: float
+    ) -> None:
         """Data for a session that is not there or is another LAC's."""
         if entry is not None:
             self._counters.wrong_peer += 1
+            return
+        if self.elsewhere is not None:
+            self.elsewhere.from_lac(datagram, peer)
             return
         self._counters.unknown_session += 1
         if self._reports.allow(now):

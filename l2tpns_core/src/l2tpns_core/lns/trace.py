@@ -9,14 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from l2tpns_core.dataplane.plane import (
-    DataPlane,
-    Peer,
-    PlaneEvents,
-    SessionCounters,
-    SessionRoute,
-    ThrottleState,
-)
+from l2tpns_core.dataplane.plane import DataPlane, PassedOn, Peer, PlaneEvents
 from l2tpns_core.l2tp.avp import TABLE, AvpType
 from l2tpns_core.l2tp.codes import MessageType
 from l2tpns_core.l2tp.errors import L2tpError
@@ -61,28 +54,15 @@ class TracedEvents:
         self._events.unknown_session(tunnel_id, session_id, peer, now)
 
 
-class TracedPlane:
+class TracedPlane(PassedOn):
     """A DataPlane that logs what it is given to send. A message that goes out has the ids of the
     LAC in it; `tunnel_of` finds ours."""
 
-    __slots__ = ("_plane", "_tunnel_of", "name")
+    __slots__ = ("_tunnel_of",)
 
     def __init__(self, plane: DataPlane, tunnel_of: Callable[[Peer, int], int]) -> None:
-        self._plane = plane
+        super().__init__(plane)
         self._tunnel_of = tunnel_of
-        self.name = plane.name
-
-    def install(self, route: SessionRoute) -> None:
-        self._plane.install(route)
-
-    def remove(self, key: int) -> SessionCounters:
-        return self._plane.remove(key)
-
-    def counters(self, key: int) -> SessionCounters:
-        return self._plane.counters(key)
-
-    def throttle_state(self, key: int) -> ThrottleState | None:
-        return self._plane.throttle_state(key)
 
     def send_frames(self, key: int, frames: Iterable[bytes]) -> None:
         frames = list(frames)

@@ -14,6 +14,7 @@ from l2tpns_core.dataplane.ebpf.errors import FastPathError
 from l2tpns_core.dataplane.ebpf.fastpath import FastPath
 from l2tpns_core.dataplane.ebpf.table import ASK, NEVER, NextHop
 from l2tpns_core.dataplane.plane import (
+    Elsewhere,
     PacketHook,
     Peer,
     PlaneEvents,
@@ -95,6 +96,10 @@ class EbpfPlane:
         maps are new."""
         base = own if key in self._adopted else total
         self.user.resume(key, base, base)
+
+    def add(self, key: int, more: SessionCounters) -> None:
+        """Count what a session has used elsewhere, which may be less than nothing."""
+        self.user.add(key, more)
 
     def take_unclaimed(self) -> dict[int, SessionCounters]:
         """Forget the sessions of another process that nobody installed; return what the kernel has
@@ -191,6 +196,23 @@ class EbpfPlane:
     @events.setter
     def events(self, events: PlaneEvents) -> None:
         self.user.events = events
+
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """Who takes packets of sessions that are not in the plane; None to drop them."""
+        return self.user.elsewhere
+
+    @elsewhere.setter
+    def elsewhere(self, elsewhere: Elsewhere | None) -> None:
+        self.user.elsewhere = elsewhere
+
+    def take_from_lac(self, datagram: bytes, peer: Peer) -> None:
+        """Forward a data message that came to another node."""
+        self.user.take_from_lac(datagram, peer)
+
+    def take_to_subscriber(self, packet: bytes) -> None:
+        """Forward an IP packet that came to another node."""
+        self.user.take_to_subscriber(packet)
 
     @property
     def packet_hook_rx(self) -> PacketHook | None:
