@@ -58,11 +58,12 @@ def test_everything_is_told_at_once(config: Path, capsys: pytest.CaptureFixture[
         ),
         f'{config}:6: error: debug: "loud" is not valid: expected an integer from 0 to 5',
         f'{config}:7: error: Unknown variable "hostnam"; did you mean "hostname"?',
-        f'{config}:11: error: Unknown command "foo": expected set or load plugin or remove plugin',
+        f'{config}:11: error: Unknown command "foo": expected set or load plugin or remove plugin '
+        "or router bgp or neighbour",
         f"{config.parent}/users:1: error: a line without a colon is not name:password",
+        f"{config}: warning: there is an as_number, but no bgp_peer1: nothing is announced",
         f'{config}:8: warning: "kernel_accel" is not known to this release, skipped: the kernel '
         "forwards by itself, see dataplane",
-        f"{config}:9: warning: as_number has no effect in this release",
         f"{config}: 6 errors, 2 warnings",
     ]
 

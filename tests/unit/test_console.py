@@ -18,7 +18,7 @@ from l2tpns_core.options import parse_arguments
 from l2tpns_core.startup import report_waiting
 from support.memory import World
 
-TEXTS = ("other", "chap", "/tmp/other")
+TEXTS = ("other", "chap", "/tmp/other", "192.0.2.99", "77")
 """One of them is a value for each directive that takes texts."""
 
 
@@ -144,4 +144,5 @@ def test_a_reload_names_what_waits_for_a_restart(caplog: pytest.LogCaptureFixtur
     assert caplog.messages == [
         "hostname has changed in the file, which acts at the next restart",
         "l2tp_port has changed in the file, which acts at the next restart",
+        "as_number has changed in the file, which acts at the next restart",
     ]

@@ -69,7 +69,17 @@ ALLOWED: dict[str, set[str]] = {
     "check": {"config", "observe", "plugins", "rights", "startup"},
     "options": {"check", "config"},
     # what the daemon gives the operator's commands to work on
-    "console": {"access_lists", "config", "lns", "plugins", "radius", "dataplane", "observe"},
+    "console": {
+        "access_lists",
+        "cli",
+        "config",
+        "dataplane",
+        "lns",
+        "observe",
+        "plugins",
+        "radius",
+        "routing",
+    },
     # what Prometheus is told of the same parts
     "metrics": {
         "control",
@@ -92,6 +102,46 @@ ALLOWED: dict[str, set[str]] = {
     "service": set(),
     # what outlives the process
     "state": {"l2tp", "ppp", "session", "dataplane.plane", "radius.model", "lns"},
+    # who decides among several nodes, and how the others come to know what it knows
+    "cluster": {"session", "state"},
+    "cluster.transport": {"cluster"},
+    # election in etcd: what follows from what etcd says, and then who asks it
+    "cluster_etcd.errors": set(),
+    "cluster_etcd.records": {"cluster_etcd.errors"},
+    "cluster_etcd.election": {"cluster_etcd.records"},
+    "cluster_etcd": {
+        "cluster",
+        "cluster.transport",
+        "cluster_etcd.election",
+        "cluster_etcd.errors",
+        "cluster_etcd.records",
+        "config",
+    },
+    # what the daemon does as a node of a cluster
+    "clustering": {
+        "cli",
+        "cluster",
+        "cluster.transport",
+        "cluster_etcd",
+        "cluster_etcd.records",
+        "config",
+        "control",
+        "dataplane",
+        "dataplane.plane",
+        "l2tp",
+        "lns",
+        "observe",
+        "plugins",
+        "ppp",
+        "radius",
+        "radius.model",
+        "restart",
+        "session",
+        "startup",
+        "state",
+    },
+    # who tells routers of it
+    "routing": {"config", "observe", "startup"},
     # what the daemon does with it
     "restart": {"config", "dataplane", "lns", "startup", "state"},
     # the plane that it takes, and what is told of it
@@ -137,6 +187,8 @@ PURE_UNITS = {
     "session",
     "radius.model",
     "dataplane.plane",
+    "cluster",
+    "cluster_etcd.election",
 }
 """Units that import nothing but PURE_MODULES of the standard library: no I/O, clock or log."""
 

@@ -17,13 +17,14 @@ from l2tpns_core.metrics.families import FAMILIES
 from l2tpns_core.metrics.lag import INTERVAL_S, LoopLag
 from l2tpns_core.metrics.reference import metric_names, metrics_page
 from l2tpns_core.observe.histogram import Histogram
-from unit.cli.fakes import FakeContext
+from unit.cli.fakes import FakeBgp, FakeCluster, FakeContext
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "docs" / "monitoring"
 FOREIGN = {"up", "process_resident_memory_bytes"}
 METRIC = re.compile(r"\b(?:l2tpns|process)_\w+|\bup(?=\{)")
 DASHBOARD = json.loads((MONITORING / "grafana.json").read_text())
+NEIGHBOURS = ("l2tpns_cluster_", "l2tpns_bgp_")
 PLANE = SimpleNamespace(plane="user", process={}, kernel=None)
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
@@ -118,6 +119,8 @@ def test_who_asks_at_once_gets_what_another_got() -> None:
         context = FakeContext()
         subject = SimpleNamespace(
             version="1",
+            cluster=FakeCluster(),
+            bgp=FakeBgp(),
             started_time=0.0,
             lns=context.lns,
             radius=SimpleNamespace(servers=list),
@@ -136,3 +139,19 @@ def test_who_asks_at_once_gets_what_another_got() -> None:
         await exporter.close()
 
     asyncio.run(play())
+
+
+def test_the_cluster_and_bgp_are_measured_where_there_are_such() -> None:
+    context = FakeContext()
+    sample = SimpleNamespace(subject=context)
+    measured = {family.name: family for family in FAMILIES if family.name.startswith(NEIGHBOURS)}
+    assert len(measured) == 14
+    for family in measured.values():
+        assert list(family.points(sample)) == [], family.name
+    context.cluster, context.bgp = FakeCluster(), FakeBgp()
+    values = {name: dict(family.points(sample)) for name, family in measured.items()}
+    assert values["l2tpns_cluster_master"] == {(): 1}
+    assert values["l2tpns_cluster_nodes"] == {(): 2}
+    assert values["l2tpns_cluster_messages_refused"][("replay",)] == 3
+    assert values["l2tpns_bgp_peer_up"] == {("192.0.2.9",): 1}
+    assert values["l2tpns_bgp_announced"] == {("192.0.2.9",): 3}

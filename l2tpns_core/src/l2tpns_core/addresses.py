@@ -117,6 +117,11 @@ class AddressPool:
         self._freed[ip] = _Freed(user, now)
         return True
 
+    def emptied(self) -> "AddressPool":
+        """A pool of the same addresses, none of which is or was in use."""
+        leased = (ip for ip, lease in self._leases.items() if not lease.shrunk)
+        return AddressPool(sorted((*self._unused, *self._freed, *leased)))
+
     def holder(self, ip: int) -> int | None:
         """The key of the session that holds an address."""
         lease = self._leases.get(ip)

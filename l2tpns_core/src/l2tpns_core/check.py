@@ -111,6 +111,12 @@ def _oddities(config: Config) -> Iterator[str]:
         yield "l2tp_hide_avps hides nothing without an l2tp_secret"
     if config.primary_dns == NO_ADDRESS and config.secondary_dns == NO_ADDRESS:
         yield "there is no primary_dns: subscribers are given no DNS server"
+    if config.as_number and not (config.bgp_peer1 or config.bgp_peer2):
+        yield "there is an as_number, but no bgp_peer1: nothing is announced"
+    if (config.bgp_peer1 or config.bgp_peer2) and not config.as_number:
+        yield "there is a BGP peer, but no as_number: the daemon does not start"
+    if not config.cluster_secret and (config.cluster_nodes or config.cluster_quorum > 1):
+        yield "there is no cluster_secret: this server stands alone, whatever else is said"
     if config.secondary_dns != NO_ADDRESS and config.primary_dns == NO_ADDRESS:
         yield "there is a secondary_dns and no primary_dns"
     if config.bind_address == NO_ADDRESS:

@@ -7,6 +7,7 @@ from functools import partial
 
 from l2tpns_core import __version__
 from l2tpns_core.access_lists.lists import AccessLists
+from l2tpns_core.cli.context import ClusterView
 from l2tpns_core.config.directives import (
     ActsAt,
     Config,
@@ -32,6 +33,7 @@ from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.client import RadiusClient
 from l2tpns_core.radius.spool.courier import Courier
+from l2tpns_core.routing.bgp import Bgp
 
 
 class Console:
@@ -63,6 +65,8 @@ class Console:
         self._removed_plugins: set[str] = set()
         self._meter = BandwidthMeter()
         self.busiest = Busiest()
+        self.bgp: Bgp | None = None
+        self.cluster: ClusterView | None = None
         self.counters = CounterBoard(
             self.totals,
             {

@@ -14,8 +14,15 @@ from pathlib import Path
 
 from l2tpns_core import __version__, realtime
 from l2tpns_core.addresses import AddressPool
+from l2tpns_core.cli.commands import build_grammar
 from l2tpns_core.cli.engine import CliServer
+from l2tpns_core.cli.evaluate import Evaluation, evaluate
+from l2tpns_core.cli.grammar import Access
 from l2tpns_core.cli.telnet_child import TelnetChild, TelnetOptions
+from l2tpns_core.clustering.host import Host
+from l2tpns_core.clustering.reporting import cluster_of
+from l2tpns_core.clustering.service import ClusterService
+from l2tpns_core.clustering.settings import is_clustered, open_place
 from l2tpns_core.config.directives import DIRECTIVES, ActsAt, Config
 from l2tpns_core.config.pool import PoolFile, load_pool
 from l2tpns_core.config.startup_config import LoadResult, load
@@ -24,7 +31,7 @@ from l2tpns_core.console import Console
 from l2tpns_core.control.dispatch import Dispatcher
 from l2tpns_core.control.server import ControlServer
 from l2tpns_core.dataplane.ebpf.plane import EbpfPlane
-from l2tpns_core.dataplane.plane import Nobody, PacketHook
+from l2tpns_core.dataplane.plane import DataPlane, Nobody, PacketHook, PlaneEvents
 from l2tpns_core.dataplane.tun import UserPlane
 from l2tpns_core.lns import Lns
 from l2tpns_core.lns.settings import mru_of, own_addresses, tun_address
@@ -35,6 +42,7 @@ from l2tpns_core.net.netlink import KernelRefused, Netlink
 from l2tpns_core.net.routes import TunRoutes
 from l2tpns_core.observe.counters import counters_of, speed_line
 from l2tpns_core.observe.log import ALWAYS, LogControl, setup_logging
+from l2tpns_core.observe.text import printable
 from l2tpns_core.observe.usage_files import UsageFiles
 from l2tpns_core.options import parse_arguments, run_check, run_convert
 from l2tpns_core.planes import PlaneHost
@@ -47,6 +55,8 @@ from l2tpns_core.radius.spool.courier import Courier
 from l2tpns_core.radius.spool.opening import open_spool
 from l2tpns_core.restart import Restart
 from l2tpns_core.rights import become, find_user, prepare, warn_of_closed_files
+from l2tpns_core.routing.bgp import Bgp
+from l2tpns_core.routing.settings import bgp_settings
 from l2tpns_core.service import ServiceManager
 from l2tpns_core.startup import (
     StartError,
@@ -85,14 +95,29 @@ class LoopTimer:
         self._loop = loop
         self._lns = lns
         self._handle: asyncio.TimerHandle | None = None
+        self._is_held = False
         lns.timers.on_earlier = self._arm
 
     def close(self) -> None:
         self._lns.timers.on_earlier = None
+        self.hold()
+
+    def hold(self) -> None:
+        """Wake the LNS no more, until release()."""
+        self._is_held = True
         if self._handle is not None:
             self._handle.cancel()
+            self._handle = None
+
+    def release(self) -> None:
+        self._is_held = False
+        deadline = self._lns.timers.next_deadline()
+        if deadline is not None:
+            self._arm(deadline)
 
     def _arm(self, deadline: float) -> None:
+        if self._is_held:
+            return
         if self._handle is not None:
             if self._handle.when() <= deadline:
                 return
@@ -128,6 +153,10 @@ class Daemon:
         self._stopping: asyncio.Future[str] | None = None
         self._service = ServiceManager()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._cluster: ClusterService | None = None
+        self._bgp: Bgp | None = None
+        self._grammar = build_grammar()
+        self._is_settled = False
 
     async def run(self) -> None:
         """Start, serve until a signal asks to stop, stop cleanly. Raises StartError."""
@@ -186,7 +215,8 @@ class Daemon:
         self._device = open_tun_device(config, stack, self._planes.left_device)
         await self._configure_network(config, pool_file, stack)
         self._create_lns(loop, loaded, pool_file, stack)
-        self._restart.take(self.lns)
+        if self._cluster is None:
+            self._restart.take(self.lns)
         self.console = Console(
             self.lns,
             self.radius,
@@ -197,16 +227,19 @@ class Daemon:
             self.apply,
             StartupFile(self.config_path, loaded.digest),
         )
+        self.console.cluster = self._cluster
         self._host = PluginHost(self.lns, self.plugins, loop, self.config_path.parent)
         stack.callback(self.plugins.close)
         self.plugins.on_change = self._connect_packet_hooks
         self._host.report_unused()
         self._load_plugins(loaded.plugins)
-        self.plugins.become_master(ParamBecomeMaster())  # alone, this is a cluster of one
+        if self._cluster is None:
+            self.plugins.become_master(ParamBecomeMaster())  # alone, this is a cluster of one
         self._open_control(loop, stack)
         self._exporter = Exporter(self.console, loop)
         stack.push_async_callback(self._exporter.close)
         await self._exporter.configure(config.metrics_bind_address, config.metrics_port)
+        await self._open_bgp(stack)
         server = CliServer(self.console, config.cli_socket)
         try:
             await server.start()
@@ -221,22 +254,34 @@ class Daemon:
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(signal_number, self.stop, signal_number.name)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        await self._go_on()
-        self.lns.cleanup.start(loop.time())
+        self.console.counters.add("state", lambda: counters_of(self._restart.counters))
+        if self._cluster is None:
+            await self._go_on()
+            self.lns.cleanup.start(loop.time())
+        else:
+            self._cluster.start()
+            stack.push_async_callback(self._cluster.close)
         self.plane.start()
         stack.callback(self.plane.stop)
-        await self._restart.begin()
+        if self._cluster is None:
+            await self._restart.begin()
         ticker = loop.create_task(self._tick(loop), name="every second")
         stack.callback(ticker.cancel)
 
     async def _go_on(self) -> None:
         """Serve the sessions of a former process, or tell RADIUS that there are none."""
         await self._restart.install(self.lns, self.plane)
-        self.console.counters.add("state", lambda: counters_of(self._restart.counters))
-        await self._planes.follow()
-        self._routes.prune()
+        await self._settle()
         if not self.lns.sessions:
             self.lns.accounting.announce(on=True)
+
+    async def _settle(self) -> None:
+        """The plane knows the sessions that there are: what is left over of others goes."""
+        if not self._is_settled:
+            self._is_settled = True
+            self.plane.take_unclaimed()
+            await self._planes.follow()
+            self._routes.prune()
 
     async def _open_spool(
         self, loop: asyncio.AbstractEventLoop, stack: contextlib.AsyncExitStack
@@ -277,13 +322,17 @@ class Daemon:
         stack.push_async_callback(self._routes.close)
         self._routes.set_pool(pool_file.networks, pool_file.addresses)
         await self._routes.settle()
-        if config.send_garp and int(config.bind_address):
-            await self._announce_address(int(config.bind_address))
+        if not is_clustered(config):
+            await self._announce_address()
 
-    async def _announce_address(self, address: int) -> None:
+    async def _announce_address(self) -> None:
+        """Tell the network where our address is now (send_garp)."""
+        address = int(self.running.bind_address)
+        if not self.running.send_garp or not address:
+            return
         try:
             names = await garp.announce(self._netlink, address)
-        except OSError as error:
+        except (KernelRefused, OSError) as error:
             log.error("cannot send a gratuitous ARP: %s", error)
         else:
             log.info("gratuitous ARP sent on %s", ", ".join(names) or "no interface")
@@ -326,15 +375,64 @@ class Daemon:
             self.running.accounting_dir, self.running.hostname, at, lines
         )
         stack.push_async_callback(usage_files.close)
-        self._connect_plane()
         timer = LoopTimer(loop, self.lns)
         stack.callback(timer.close)
+        if is_clustered(config):
+            self._join_cluster(timer, stack)
+        self._connect_plane()
+
+    def _join_cluster(self, timer: LoopTimer, stack: contextlib.AsyncExitStack) -> None:
+        """Open the node of this daemon. Raises StartError."""
+        place = open_place(self.running)
+        stack.callback(place.sock.close)
+        host = Host(
+            self.lns,
+            self.plane,
+            self._routes,
+            self.radius,
+            self.courier,
+            self.plugins,
+            self._restart,
+            timer,
+            load_plugins=self._load_plugins,
+            connect=self._connect_plane,
+            settle=self._settle,
+            announce_address=lambda: self._background(self._announce_address()),
+            want_routes=self._want_routes,
+            events=self._lns_events,
+            stop=self.stop,
+            evaluate=self._evaluate,
+        )
+        self._cluster = ClusterService(host, place, self._restart.saved_time)
+        self.lns.radius = self.lns.accounting.radius = self._cluster.ledger
+
+    def _want_routes(self, value: bool) -> None:
+        """Draw traffic to this node, or do not."""
+        log.warning("cluster: this node %s", "draws traffic" if value else "draws no traffic")
+        if self._bgp is not None:
+            self._bgp.want(value)
+
+    def _evaluate(self, line: str, privileged: bool, as_json: bool) -> Evaluation:
+        """A command that another node passes on."""
+        if privileged:
+            log.warning("command of an operator at another node: %s", printable(line))
+        access = Access(privileged=privileged)
+        return evaluate(line, self.console, self._grammar, access, as_json=as_json)
+
+    def _lns_events(self) -> PlaneEvents:
+        traced = self._debug(self.running) >= TRACE_LEVEL
+        return TracedEvents(self.lns) if traced else self.lns
 
     def _connect_plane(self) -> None:
-        """Join LNS and plane, by way of the trace while the level of debug asks for it."""
+        """Join LNS and plane, by way of the trace while the level of debug asks for it. The plane
+        of a slave reports to the cluster."""
+        cluster = self._cluster
+        plane: DataPlane = self.plane if cluster is None else cluster.gated(self.plane)
         traced = self._debug(self.running) >= TRACE_LEVEL
-        self.lns.plane = TracedPlane(self.plane, self.lns.tunnel_of) if traced else self.plane
-        self.plane.events = TracedEvents(self.lns) if traced else self.lns
+        self.lns.plane = TracedPlane(plane, self.lns.tunnel_of) if traced else plane
+        is_slave = cluster is not None and not cluster.decides
+        self.plane.events = cluster.passing if cluster and is_slave else self._lns_events()
+        self.plane.elsewhere = cluster.passing if cluster and is_slave else None
 
     def _open_control(
         self, loop: asyncio.AbstractEventLoop, stack: contextlib.AsyncExitStack
@@ -342,7 +440,7 @@ class Daemon:
         """The socket for nsctl."""
         config = self.running
         self._control = ControlServer(
-            Dispatcher(self.lns, self.plugins),
+            Dispatcher(self.lns, self.plugins, cluster_of(self._cluster)),
             secret=config.nsctl_secret,
             clock=loop.time,
             wall=time.time,
@@ -357,6 +455,19 @@ class Daemon:
             ) from error
         stack.callback(self._control.close)
         self.console.counters.add("nsctl", lambda: counters_of(self._control.counters))
+
+    async def _open_bgp(self, stack: contextlib.AsyncExitStack) -> None:
+        """Begin to announce our address and what is routed to us. Raises StartError."""
+        settings = bgp_settings(self.running, is_clustered=self._cluster is not None)
+        if settings is None:
+            return
+        bgp = self._bgp = self.console.bgp = Bgp(settings)
+        address = int(self.running.bind_address)
+        own = [(address, 32)] if address else []
+        bgp.want(self._cluster is None)
+        bgp.start([*own, *sorted(self._routes.wanted)])
+        self._routes.on_add, self._routes.on_remove = bgp.add, bgp.remove
+        stack.push_async_callback(bgp.close)
 
     def _load_plugins(self, names: list[str]) -> None:
         for name in names:
@@ -375,6 +486,8 @@ class Daemon:
         self.plane.packet_hook_rx, self.plane.packet_hook_tx = rx, tx
         if changed:
             self.lns.refresh_routes()
+            if self._cluster is not None:
+                self._cluster.refresh()
 
     # Running
 
@@ -458,6 +571,8 @@ class Daemon:
         self._host.configure()
         self._control.configure(self.running.nsctl_secret)
         self._connect_plane()
+        if self._cluster is not None:
+            self._cluster.configure(self.running)
         self._background(
             self._exporter.configure(self.running.metrics_bind_address, self.running.metrics_port)
         )
@@ -495,7 +610,12 @@ class Daemon:
     # Stop
 
     async def _hand_over(self, reason: str) -> bool:
-        """Leave all sessions to the next process (save_state); False when that is not to be."""
+        """Leave all sessions to other nodes of the cluster or to the next process (save_state);
+        False when that is not to be."""
+        if self._cluster is not None and await self._cluster.leave():
+            log.log(ALWAYS, "l2tpns stops on %s, other nodes go on", reason)
+            self.lns.keeps_sessions = True
+            return True
         if not self.running.save_state:
             return False
         self.lns.endpoint.accepting = False
@@ -516,6 +636,8 @@ class Daemon:
     async def _stop(self, reason: str) -> None:
         """Tell clients, LACs and RADIUS, in this order, each with a limit in time."""
         log.log(ALWAYS, "l2tpns stops on %s with %d sessions", reason, len(self.lns.sessions))
+        if self._bgp is not None:
+            await self._bgp.withdraw()
         at_rest = asyncio.Event()
         self.lns.on_rest = at_rest.set
         self.lns.shut_down("LNS is shutting down")

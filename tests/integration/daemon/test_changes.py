@@ -145,7 +145,7 @@ async def test_what_waits_for_a_restart_is_told_and_waits(stage: Stage) -> None:
     await stage.reload()
     told = "l2tp_port has changed in the file, which acts at the next restart"
     await until(lambda: told in stage.site.log()[known:], "not told")
-    assert "as_number has no effect in this release" in stage.site.log()[known:]
+    assert "as_number has changed in the file" in stage.site.log()[known:]
     await stage.lac.open_tunnel(TunnelOptions())  # at the old port
     stage.site.remove_line("l2tp_port")
     stage.site.remove_line("as_number")

@@ -124,7 +124,7 @@ def use_telnet(stage: Stage) -> None:
         first.until(b"L2TPNS")
         second = Caller(connect(socket.create_connection, (LNS_ADDRESS, TELNET_PORT), 15))
         with second.connection:
-            assert b"L2TPNS" not in second.rest()  # there is one place, and it is taken
+            assert b"too many of you" in second.rest()  # there is one place, and it is taken
         first.rest()  # nothing was typed for some seconds: it is closed
 
 

@@ -115,6 +115,19 @@ def test_packets_flow_while_the_daemon_is_dead_and_nothing_is_doubled_later(stag
     play(stage, killed)
 
 
+def test_without_a_directory_the_forwarding_ends_with_the_daemon(tmp_path: Path) -> None:
+    async def killed(stage: Stage) -> None:
+        client = await stage.log_in("user1")
+        await flowing(stage)
+        await ping(client)
+        kill(stage)
+        assert await pings_answered(client) == 0
+        assert not directory_of(stage).exists()
+
+    with Stage(tmp_path, dataplane="ebpf", bpf_directory="") as stage:
+        play(stage, killed)
+
+
 def test_a_user_space_plane_clears_away_what_the_kernel_still_forwards(stage: Stage) -> None:
     async def killed(stage: Stage) -> None:
         client = await stage.log_in("user1")

@@ -306,15 +306,14 @@ def test_old_startup_config_starts_the_daemon(tmp_path: Path) -> None:
             "set radius_bind_min",
             "set hostnam",
             "set echo_timeout",
-            "router bgp",
-            "    neighbour 198.51.100.2 remote-as",
-            "    neighbour 198.51.100.2 timers",
         ):
             (number,) = [i for i, line in enumerate(lines, 1) if line.startswith(beginning)]
             assert f"{path}:{number}: " in log, beginning
         (number,) = [i for i, line in enumerate(lines, 1) if line.startswith("set hostnam")]
         assert re.search(f':{number}: .*did you mean "hostname"', log)
         assert "garden-of-old" in log
+        (peer,) = stage.ask("show bgp")["peers"]
+        assert (peer["address"], peer["asn"], peer["hold_s"]) == ("198.51.100.2", 64_513, 30)
         (rules,) = stage.ask("show access-list outgoing")
         assert [rule["rule"] for rule in rules["rules"]] == [
             "deny tcp any any eq 25",

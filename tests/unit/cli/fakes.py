@@ -4,6 +4,7 @@ import enum
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,9 @@ from l2tpns_core.config.directives import Config, find_directive, format_value, 
 from l2tpns_core.config.errors import ConfigError
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.lns.lives import Lives
+from l2tpns_core.observe.bgp_report import PeerStatus
 from l2tpns_core.observe.busiest import Busiest
+from l2tpns_core.observe.cluster_report import ClusterPeerReport, ClusterReport
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard, Traffic, TrafficTotals
 from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.ppp.automaton import State
@@ -180,6 +183,99 @@ class FakeLns:
         return session
 
 
+class FakeBgp:
+    """BGP with one peer that is up; keeps what it is told."""
+
+    settings = SimpleNamespace(asn=64_512, router_id=IPv4Address("10.9.0.1"), restart_s=120)
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.is_suspended = False
+
+    def peers(self) -> list[PeerStatus]:
+        return [
+            PeerStatus(
+                "192.0.2.9", 64_513, "Established", WALL, 1, self.is_suspended,
+                not self.is_suspended, 3, 0, 180, "",
+            )
+        ]  # fmt: skip
+
+    def suspend(self, peer: str, *, suspended: bool = True) -> list[str]:
+        self.is_suspended = suspended
+        return self._note("suspend" if suspended else "no suspend", peer)
+
+    def restart(self, peer: str) -> list[str]:
+        return self._note("restart", peer)
+
+    def _note(self, what: str, peer: str) -> list[str]:
+        if peer not in ("", "192.0.2.9"):
+            raise LookupError(f"{peer} is no BGP peer (peers: 192.0.2.9)")
+        self.told.append((what, peer))
+        return ["192.0.2.9"]
+
+
+class FakeCluster:
+    """A cluster of two; this node is its master, or a slave."""
+
+    def __init__(self, *, decides: bool = True) -> None:
+        self.decides = decides
+        self.is_draining = False
+        self.asked: list[tuple[str, bool, bool]] = []
+        self.answer: tuple[str, bool] | None = ("what the master says", False)
+
+    def report(self) -> ClusterReport:
+        return ClusterReport(
+            "master" if self.decides else "slave",
+            decides=self.decides,
+            address="10.8.0.1",
+            vip="203.0.113.1",
+            interface="eth1",
+            group="239.192.13.13",
+            port=32_792,
+            since=WALL - 90,
+            master="10.8.0.1" if self.decides else "10.8.0.2",
+            up_to_date=True,
+            draws_traffic=not self.decides,
+            draining=self.is_draining,
+            reign=(7 << 32) + 0x0A080001,
+            sequence=1234,
+            followers=1,
+            sessions=4,
+            tunnels=2,
+            takeovers=1,
+            lost_changes=0,
+            peers=(
+                ClusterPeerReport(
+                    "10.8.0.2", "slave", WALL - 3700, 0.2, up_to_date=True, draining=False, behind=0
+                ),
+            ),
+            counters={"elections": 1},
+            refused={"replay": 3, "key": 0},
+        )
+
+    def draining(self) -> Callable[[], bool]:
+        def drain() -> bool:
+            self.is_draining = True
+            return self.answer is not None
+
+        return drain
+
+    def undrain(self) -> None:
+        self.is_draining = False
+
+    def asking(
+        self, line: str, *, privileged: bool, as_json: bool
+    ) -> Callable[[], tuple[str, bool]]:
+        self.asked.append((line, privileged, as_json))
+
+        def wait() -> tuple[str, bool]:
+            if self.answer is None:
+                raise LookupError("The master 10.8.0.2 does not answer")
+            return self.answer
+
+        return wait
+
+
 class FakeContext:
     """A CommandContext whose clock stands still."""
 
@@ -206,6 +302,8 @@ class FakeContext:
         self.plugins: list[str] = ["garden"]
         self.saved_elsewhere = False
         self.plane = PlaneReport("user", "user", "dataplane says so", "tun0", 0)
+        self.bgp: Any = None
+        self.cluster: Any = None
 
     @property
     def access_lists(self) -> AccessLists:

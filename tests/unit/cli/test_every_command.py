@@ -17,7 +17,15 @@ from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.life import Life, Step
 from l2tpns_core.observe.counters import Bandwidth
 from l2tpns_core.observe.plane_report import PlaneReport
-from unit.cli.fakes import GRAMMAR, WALL, FakeContext, FakeRequest, four_sessions
+from unit.cli.fakes import (
+    GRAMMAR,
+    WALL,
+    FakeBgp,
+    FakeCluster,
+    FakeContext,
+    FakeRequest,
+    four_sessions,
+)
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = (ROOT / "docs" / "reference" / "commands.md").read_text()
@@ -40,6 +48,7 @@ LATER = (
     *("drop user", "debug", "no debug", "reload", "shutdown", "enable", "disable", "history"),
     *("filter", "no filter", "quit", "logout", "show top", "why"),
     *("terminal length", "terminal width"),
+    *("suspend bgp", "no suspend bgp", "restart bgp", "cluster drain", "no cluster drain"),
 )
 """What operators know from later releases, and what is new here."""
 
@@ -95,6 +104,7 @@ def busy() -> Context:
     context.rates = Bandwidth(6e6, 6e6, 13e6, 12.6e6, 3033, 2569)
     context.plane = PlaneReport("user", "auto", "no BPF here", "tun7", 4)
     context.config = replace(context.config, as_number=64_512, debug=3)
+    context.bgp, context.cluster = FakeBgp(), FakeCluster()
     first = next(iter(context.lns.sessions.values()))
     first.life = life = Life()
     life.add(WALL - 20, Step.CALLED, "10.9.0.101 0155>0800")
@@ -187,8 +197,33 @@ EXAMPLES: dict[str, Example] = {
     "quit": Example("quit", mode=None),
     "reload": Example("reload", "Reloading the configuration", did=told("SIGHUP")),
     "show access-list": Example("show access-list web", " permit host 10.99.0.1"),
-    "show bgp": Example("show bgp", "There is no BGP in this release; without effect: as_number"),
-    "show cluster": Example("show cluster", "Highest session  : 4"),
+    "cluster drain": Example(
+        "cluster drain", "is drained", did=lambda context: context.cluster.is_draining
+    ),
+    "no cluster drain": Example(
+        "no cluster drain",
+        "takes part again",
+        did=lambda context: not context.cluster.is_draining,
+        before=("cluster drain",),
+    ),
+    "no suspend bgp": Example(
+        "no suspend bgp",
+        "Un-suspending peer 192.0.2.9",
+        did=lambda context: ("no suspend", "") in context.bgp.told,
+        before=("suspend bgp",),
+    ),
+    "restart bgp": Example(
+        "restart bgp 192.0.2.9",
+        "Restarting peer 192.0.2.9",
+        did=lambda context: ("restart", "192.0.2.9") in context.bgp.told,
+    ),
+    "suspend bgp": Example(
+        "suspend bgp",
+        "Suspending peer 192.0.2.9",
+        did=lambda context: context.bgp.is_suspended,
+    ),
+    "show bgp": Example("show bgp", "64513 Established"),
+    "show cluster": Example("show cluster", "Multicast address: 239.192.13.13"),
     "show counters": Example("show counters", "tunnel_created                7"),
     "show dataplane": Example("show dataplane", "tun7"),
     "show histogram idle": Example("show histogram idle", "  0 seconds  :   50.00% (     2)"),

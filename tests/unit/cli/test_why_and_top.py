@@ -186,9 +186,10 @@ def test_a_server_that_stands_alone() -> None:
         "Highest tunnel   : 3",
         "0 changes queued for sending",
         "0 peers.",
+        "This server stands alone: it is not part of a cluster (see cluster_secret).",
     ]
     assert json.loads(context.run("show cluster", json=True).text)["peers"] == []
-    assert context.run("show bgp").lines == ["BGP is not configured."]
+    assert context.run("show bgp").lines == ["BGP is not configured (see as_number and bgp_peer1)."]
     assert json.loads(context.run("show bgp", json=True).text)["configured"] is False
 
 

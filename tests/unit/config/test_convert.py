@@ -48,12 +48,10 @@ load plugin "autosnoop"
 # load plugin "throttlectl"
 # load plugin "ours"
 # BGP
-set as_number "65001"
-set bgp_peer1 "10.99.0.9"
-set bgp_peer1_as "65002"
-#  neighbour 10.99.0.9 timers 3 9
-set bgp_peer2 "10.99.0.10"
-set bgp_peer2_as "65003"
+router bgp 65001
+ neighbour 10.99.0.9 remote-as 65002
+ neighbour 10.99.0.9 timers 3 9
+ neighbour 10.99.0.10 remote-as 65003
 #  neighbour 10.99.0.11 remote-as 65004
 # Filters
 ip access-list standard foo
@@ -77,11 +75,11 @@ def test_every_line_has_its_verdict() -> None:
         10: Fate.RENAMED,
         11: Fate.MEANINGLESS,
         12: Fate.MEANINGLESS,
-        14: Fate.RENAMED,
-        15: Fate.RENAMED,
-        16: Fate.IDLE,
-        17: Fate.RENAMED,
-        18: Fate.MEANINGLESS,
+        14: Fate.TAKEN,
+        15: Fate.TAKEN,
+        16: Fate.TAKEN,
+        17: Fate.TAKEN,
+        18: Fate.WRONG,
         20: Fate.TAKEN,
         21: Fate.TAKEN,
         22: Fate.WRONG,
@@ -97,7 +95,7 @@ def test_the_new_file_has_nothing_that_is_not_known() -> None:
     result = parse(convert(OLD).text.encode(), "f")
     assert [problem for problem in result.problems if not problem.harmless] == []
     assert result.config.echo_timeout == 15
-    assert result.config.bgp_peer2_as == 65003
+    assert (result.config.bgp_peer1_hold, result.config.bgp_peer2_as) == (9, 65003)
     assert result.plugins == ["garden", "autosnoop"]
     assert list(result.access_lists) == ["foo"]
 

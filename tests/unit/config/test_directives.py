@@ -163,6 +163,9 @@ def test_secrets_are_never_repeated(name: str, text: str) -> None:
 def test_secrets_are_not_in_the_repr() -> None:
     assert "s3cr3t" not in repr(with_value(Config(), "radius_secret", "s3cr3t"))
     assert {name for name, entry in DIRECTIVES.items() if entry.secret} == {
+        "bgp_peer1_password",
+        "bgp_peer2_password",
+        "cluster_secret",
         "l2tp_secret",
         "nsctl_secret",
         "radius_secret",

@@ -62,8 +62,24 @@ def test_of_lines_about_the_same_only_the_last_stays() -> None:
 
 
 def test_lines_that_cannot_be_used_stay() -> None:
-    file = b"set debug loud\nset ipv6_prefix 2001:db8::\nrouter bgp 65001\n\xff\xfe\nset debug 1\n"
+    file = b"set debug loud\nset ipv6_prefix 2001:db8::\nrouter ospf 1\n\xff\xfe\nset debug 1\n"
     assert merged(file, Wanted(Config(debug=2))) == file.replace(b"debug 1", b"debug 2")
+
+
+SECTION = b"""\
+router bgp 64512
+ neighbour 192.0.2.1 remote-as 64513
+ neighbour 192.0.2.1 timers 30 90
+"""
+
+
+def test_the_section_of_bgp_stays_while_it_says_what_runs() -> None:
+    config = Config(as_number=64512, bgp_peer1="192.0.2.1", bgp_peer1_as=64513, bgp_peer1_hold=90)
+    assert merged(SECTION, Wanted(config)) == SECTION
+    assert merged(SECTION, Wanted(replace(config, bgp_peer1_hold=30))) == (
+        b'set as_number 64512\nset bgp_peer1 "192.0.2.1"\nset bgp_peer1_as 64513\n'
+        b"set bgp_peer1_hold 30\n"
+    )
 
 
 def test_line_ends_of_another_system_stay() -> None:
@@ -186,6 +202,8 @@ lines = st.sampled_from(
         b" permit any",
         b" permit what",
         b"router bgp 1",
+        b" neighbour 192.0.2.1 remote-as 7",
+        b" neighbour 192.0.2.1 timers 30 90",
         b"end",
         b"\xff",
     ]

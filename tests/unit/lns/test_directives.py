@@ -10,7 +10,8 @@ from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.radius.model import AccessOutcome, AccessReply
 from support.memory import Client, Lac, World, avp, ip
 
-SCCRQ, SCCRP, STOPCCN, HELLO, CDN = 1, 2, 4, 6, 14
+SCCRQ, SCCRP, STOPCCN, HELLO, ICRQ, CDN = 1, 2, 4, 6, 10, 14
+ASSIGNED_SESSION_ID, RANDOM_VECTOR, HIDDEN = 14, 36, 0x4000
 LCP = 0xC021
 CONFIGURE_REQUEST, CONFIGURE_NAK, CONFIGURE_REJECT, TERMINATE_REQUEST, ECHO_REQUEST = 1, 3, 4, 5, 9
 REQUEST = (
@@ -52,6 +53,33 @@ def test_l2tp_receive_window() -> None:
     lac = Lac(World(l2tp_receive_window=17)).open()
     (answer,) = [avps for kind, _, avps in lac.messages if kind == SCCRP]
     assert answer[10] == b"\0\x11"
+
+
+@pytest.mark.parametrize(
+    ("secret", "wanted", "is_hidden"),
+    [("s3cret", True, True), ("s3cret", False, False), ("", True, False)],
+)
+def test_l2tp_hide_avps(secret: str, wanted: bool, is_hidden: bool) -> None:
+    """Our session id is hidden, which takes a secret and a random vector (RFC 2661 section 4.3)."""
+    world = World(l2tp_secret=secret, l2tp_hide_avps=wanted)
+    lac = Lac(world).open()
+    world.plane.take_control()
+    lac.send(ICRQ, avp(14, b"\0\7") + avp(15, bytes(4)))
+    (icrp,) = (sent.datagram for sent in world.plane.take_control() if len(sent.datagram) > 12)
+    flags = avp_flags(icrp)
+    assert (flags[ASSIGNED_SESSION_ID] & HIDDEN != 0) is is_hidden
+    assert (RANDOM_VECTOR in flags) is is_hidden
+
+
+def avp_flags(datagram: bytes) -> dict[int, int]:
+    """The flags and the length of each AVP of a message."""
+    found: dict[int, int] = {}
+    body = datagram[12:]
+    while body:
+        flags, _vendor, kind = struct.unpack_from("!3H", body)
+        found[kind] = flags
+        body = body[flags & 0x3FF :]
+    return found
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from l2tpns_core.config.directives import Config
 from l2tpns_core.radius.client import RadiusConfig, RadiusServer
 from l2tpns_core.radius.model import AccessOutcome
 from l2tpns_core.radius.status import ServerCounters
+from l2tpns_core.startup import radius_config
 from unit.radius.lab import Lab
 from unit.radius.stub import SECRET, Received, Stub, answer, be_silent, pyrad_reply, reply_octets
 
@@ -31,6 +34,29 @@ def test_every_server_is_asked_twice_before_a_request_fails(run: Run) -> None:
         assert client.counters.failovers == 1
         counted = [server.counters for server in client.servers() if server.purpose == "auth"]
         assert counted == [ServerCounters(2, 1, 0, 2, 1), ServerCounters(2, 1, 0, 2, 0)]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("directives", "first", "second"),
+    [
+        ({}, [0.0, 3.0], [6.0, 9.0]),
+        ({"radius_timeout": 5}, [0.0, 5.0], [10.0, 15.0]),
+        ({"radius_tries": 3}, [0.0, 3.0, 6.0], [9.0, 12.0, 15.0]),
+        ({"radius_timeout": 1, "radius_tries": 1}, [0.0], [1.0]),
+    ],
+)
+def test_the_directives_say_how_patiently_a_server_is_asked(
+    run: Run, directives: dict[str, Any], first: list[float], second: list[float]
+) -> None:
+    async def scenario(lab: Lab) -> None:
+        client = await lab.start(Stub(be_silent), Stub(be_silent))
+        told = radius_config(Config(**directives))
+        client.reconfigure(replace(told, servers=lab.config(*lab.stubs).servers, secret=SECRET))
+        lab.ask()
+        await lab.settle()
+        assert [times(stub) for stub in lab.stubs] == [first, second]
 
     run(scenario)
 

@@ -79,6 +79,41 @@ class Deferred:
 
 
 @dataclass(slots=True)
+class Relayed:
+    """What another node answers: `work` waits for it beside the loop and returns its text, and
+    whether that is why it failed; it raises LookupError when no answer comes."""
+
+    work: Callable[[], tuple[str, bool]]
+    _text: str = ""
+    _failed: str = ""
+
+    def wait(self) -> None:
+        """Wait for the answer."""
+        try:
+            text, failed = self.work()
+        except LookupError as error:
+            text, failed = str(error), True
+        if failed:
+            self._failed = text
+        else:
+            self._text = text
+
+    def text(self) -> Iterator[str]:
+        yield from self._text.splitlines()
+        self._tell()
+
+    def json(self) -> Iterator[str]:
+        if self._failed:
+            yield json.dumps({"error": self._failed})
+        yield from self._text.splitlines()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._failed:
+            raise CommandError(self._failed)
+
+
+@dataclass(slots=True)
 class ModeChange:
     """Nothing to print; the shell goes on in another mode, or ends (None)."""
 

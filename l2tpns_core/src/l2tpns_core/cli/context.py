@@ -2,13 +2,16 @@
 
 import enum
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from l2tpns_core.access_lists.lists import AccessLists
 from l2tpns_core.config.directives import Config
 from l2tpns_core.dataplane.plane import SessionCounters
 from l2tpns_core.life import PastLife
+from l2tpns_core.observe.bgp_report import PeerStatus
 from l2tpns_core.observe.busiest import Busiest
+from l2tpns_core.observe.cluster_report import ClusterReport
 from l2tpns_core.observe.counters import Bandwidth, CounterBoard
 from l2tpns_core.observe.plane_report import PlaneReport
 from l2tpns_core.plugins.chain import LoadedPlugin
@@ -220,6 +223,48 @@ class PluginsView(Protocol):
     def available(self) -> list[AvailablePlugin]: ...
 
 
+class BgpSettingsView(Protocol):
+    """Ours."""
+
+    @property
+    def asn(self) -> int: ...
+    @property
+    def router_id(self) -> IPv4Address: ...
+    @property
+    def restart_s(self) -> int: ...
+
+
+class BgpView(Protocol):
+    """BGP, as operators see it."""
+
+    @property
+    def settings(self) -> BgpSettingsView: ...
+    def peers(self) -> Sequence[PeerStatus]: ...
+    def suspend(self, peer: str, *, suspended: bool = True) -> Sequence[str]:
+        """Raises LookupError."""
+
+    def restart(self, peer: str) -> Sequence[str]:
+        """Raises LookupError."""
+
+
+class ClusterView(Protocol):
+    """The cluster, as operators see it."""
+
+    @property
+    def decides(self) -> bool: ...
+    def report(self) -> ClusterReport: ...
+    def draining(self) -> Callable[[], bool]:
+        """What moves the work of this node away, to be called beside the loop; False when nobody
+        takes it."""
+
+    def undrain(self) -> None: ...
+    def asking(
+        self, line: str, *, privileged: bool, as_json: bool
+    ) -> Callable[[], tuple[str, bool]]:
+        """What waits for the master to carry out a command, to be called beside the loop: the
+        text, and whether it failed. Raises LookupError, as the function does."""
+
+
 class CommandContext(Protocol):
     """Everything that a command may use."""
 
@@ -244,6 +289,14 @@ class CommandContext(Protocol):
     def plane_report(self) -> PlaneReport: ...
     def plugin_names(self) -> Sequence[str]:
         """The loaded plugins in load order."""
+
+    @property
+    def cluster(self) -> ClusterView | None:
+        """None where this server stands alone."""
+
+    @property
+    def bgp(self) -> BgpView | None:
+        """None where it is not configured."""
 
     @property
     def access_lists(self) -> AccessLists: ...

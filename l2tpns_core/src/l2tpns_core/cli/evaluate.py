@@ -3,20 +3,29 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from l2tpns_core.cli.answer import Deferred, Message, ModeChange, ShellAction
-from l2tpns_core.cli.context import CommandContext
+from l2tpns_core.cli.answer import (
+    Answer,
+    Deferred,
+    Message,
+    ModeChange,
+    Relayed,
+    ShellAction,
+)
+from l2tpns_core.cli.context import ClusterView, CommandContext
 from l2tpns_core.cli.errors import CommandError
 from l2tpns_core.cli.filters import filtered, make_filters
 from l2tpns_core.cli.grammar import Access, Call, Grammar, Mode
 from l2tpns_core.cli.words import split_line
+from l2tpns_core.config.quoting import quote
 
 log = logging.getLogger("l2tpns.cli")
 
 INTERNAL_ERROR: Final = "The command failed; the log says why"
+PLAIN_WORD: Final = re.compile(r"[\w./:@<>-]+")
 UNPRINTABLE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What no line may contain, whatever made it: it could move the cursor or end the line."""
 
@@ -59,7 +68,10 @@ def evaluate(
             raise CommandError("Output filters are for text, not for JSON")
         filters = make_filters(specifications)
         command, arguments = grammar.match(words, access)
-        answer = command.action(Call(context, arguments, access, grammar))
+        if command.at_master and context.cluster is not None and not context.cluster.decides:
+            answer = at_master(context.cluster, words, access, as_json=as_json)
+        else:
+            answer = command.action(Call(context, arguments, access, grammar))
     except CommandError as error:
         result.error = str(error)
         result.lines = _error_lines(result.error, as_json=as_json)
@@ -73,13 +85,24 @@ def evaluate(
         result.mode, result.section = answer.mode, answer.section
     if isinstance(answer, ShellAction):
         result.action = answer.words
-    if isinstance(answer, Deferred):
+    if isinstance(answer, Deferred | Relayed):
         result.wait = answer.wait
     if isinstance(answer, Message):
         result.error = answer.failed
     lines = answer.json() if as_json else map(_safe, answer.text())
     result.lines = _guarded(filtered(lines, filters), result)
     return result
+
+
+def at_master(
+    cluster: ClusterView, words: Sequence[str], access: Access, *, as_json: bool
+) -> Answer:
+    """Have a command carried out by the master of the cluster. Raises CommandError."""
+    line = " ".join(word if PLAIN_WORD.fullmatch(word) else quote(word) for word in words)
+    try:
+        return Relayed(cluster.asking(line, privileged=access.privileged, as_json=as_json))
+    except LookupError as error:
+        raise CommandError(str(error)) from None
 
 
 def _guarded(lines: Iterator[str | None], result: Evaluation) -> Iterator[str | None]:

@@ -120,6 +120,10 @@ class Command:
     """Must be typed out, because it cannot be taken back; never makes a shortened word
     ambiguous."""
 
+    at_master: bool = False
+    """Is about sessions, of which the master of a cluster knows: a slave has it carried out
+    there."""
+
     def open_to(self, access: Access) -> bool:
         return access.mode in self.modes and (access.privileged or not self.privileged)
 
@@ -139,6 +143,7 @@ class CommandSet:
         privileged: bool = False,
         hidden: bool = False,
         whole: bool = False,
+        at_master: bool = False,
     ) -> Callable[[Action], Action]:
         """Declare the decorated function to be a command."""
 
@@ -153,6 +158,7 @@ class CommandSet:
                     privileged,
                     hidden,
                     whole,
+                    at_master,
                 )
             )
             return action

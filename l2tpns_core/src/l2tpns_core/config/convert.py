@@ -10,7 +10,8 @@ from l2tpns_core.config.access_list_section import AccessListReader, AccessListS
 from l2tpns_core.config.directives import DIRECTIVES, Config, find_directive, with_value
 from l2tpns_core.config.errors import ConfigError, OtherReleaseError
 from l2tpns_core.config.other_releases import CHANGED, OTHER_DIRECTIVES, OTHER_PLUGINS
-from l2tpns_core.config.quoting import quote, split_words
+from l2tpns_core.config.quoting import quote
+from l2tpns_core.config.router_section import RouterReader, RouterStatement
 from l2tpns_core.config.startup_config import LoadPlugin, SetStatement, Statement, parse_line
 
 SHIPPED_PLUGINS: Final = ("autosnoop", "autothrottle", "garden")
@@ -21,8 +22,6 @@ RENAMED: Final = {
     "nexthop6": "nexthop6_address",
 }
 """Names of forks and misspellings in the examples of the C program."""
-NEIGHBOUR: Final = ("neighbour", "neighbor")
-MAX_PEERS: Final = 2
 
 
 class Fate(enum.Enum):
@@ -90,8 +89,7 @@ class _Converter:
     def __init__(self) -> None:
         self.done = Conversion()
         self._lists = AccessListReader()
-        self._in_bgp = False
-        self._peers: list[str] = []
+        self._router = RouterReader()
 
     def read(self, number: int, line: bytes) -> None:
         text = line.decode(errors="replace")
@@ -101,7 +99,6 @@ class _Converter:
             self._read_other(number, text, error)
             return
         if statement is not None:
-            self._in_bgp = False
             self._judge(number, text, statement)
         elif text.strip() and text.strip()[0] not in "#!":  # a command of a pasted session
             self._say(number, Fate.MEANINGLESS, text.split()[0], "", [f"# {text}"])
@@ -117,6 +114,8 @@ class _Converter:
             self._set(number, text, statement)
         elif isinstance(statement, AccessListStatement):
             self._access_list(number, text, statement)
+        elif isinstance(statement, RouterStatement):
+            self._route(number, text, statement)
         elif isinstance(statement, LoadPlugin):
             self._plugin(number, text, statement)
         else:
@@ -169,33 +168,21 @@ class _Converter:
             self._say(number, Fate.TAKEN, subject, note, [text])
 
     def _read_other(self, number: int, text: str, error: ConfigError) -> None:
-        """A line that this release has no statement for: perhaps of the section `router bgp`."""
-        try:
-            words = [word.lower() for word in split_words(text, comments=True)]
-        except ConfigError:
-            words = text.lower().split()
-        match words:
-            case ["router", "bgp", number_of_as]:
-                self._in_bgp = True
-                self._rename(number, "router bgp", [("as_number", number_of_as)])
-            case [word, peer, "remote-as", number_of_as] if word in NEIGHBOUR and self._in_bgp:
-                self._peer(number, text, peer, number_of_as)
-            case [word, *_] if word in NEIGHBOUR and self._in_bgp:
-                note = "options of neighbours wait for a later release"
-                self._say(number, Fate.IDLE, words[0], note, [f"# {text}"])
-            case _:
-                fate = Fate.MEANINGLESS if isinstance(error, OtherReleaseError) else Fate.WRONG
-                self._say(number, fate, words[0] if words else "", str(error), [f"# {text}"])
+        """A line that cannot be used, or that this release has no statement for."""
+        words = text.split()
+        fate = Fate.MEANINGLESS if isinstance(error, OtherReleaseError) else Fate.WRONG
+        subject = words[0].lower() if words else ""
+        self._say(number, fate, subject, str(error), [f"# {text}"])
 
-    def _peer(self, number: int, text: str, peer: str, number_of_as: str) -> None:
-        place = len(self._peers) + 1
-        if place > MAX_PEERS:
-            note = f"there may be {MAX_PEERS} peers"
-            self._say(number, Fate.MEANINGLESS, "neighbour", note, [f"# {text}"])
-            return
-        self._peers.append(peer)
-        name = f"bgp_peer{place}"
-        self._rename(number, "neighbour", [(name, peer), (f"{name}_as", number_of_as)])
+    def _route(self, number: int, text: str, statement: RouterStatement) -> None:
+        subject = statement.words[0].lower()
+        try:
+            for name, value in self._router.read(statement):
+                with_value(Config(), name, value)
+        except ConfigError as error:
+            self._say(number, Fate.WRONG, subject, str(error), [f"# {text}"])
+        else:
+            self._say(number, Fate.TAKEN, subject, "", [text])
 
     def _rename(self, number: int, subject: str, values: list[tuple[str, str]]) -> None:
         try:

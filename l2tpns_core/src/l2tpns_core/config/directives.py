@@ -535,7 +535,6 @@ class Config:
         IPv4Address("239.192.13.13"),
         "Multicast address of the cluster.",
         acts_at=ActsAt.RESTART,
-        acts=False,
     )
     cluster_interface: str = directive(
         "eth0",
@@ -543,32 +542,155 @@ class Config:
         acts_at=ActsAt.RESTART,
         check=checks.check_device_name,
         expected=checks.DEVICE_EXPECTED,
-        acts=False,
     )
     cluster_hb_interval: int = directive(
-        5, "Time between heartbeats.", unit="tenths of a second", limits=(1, 36_000), acts=False
+        5, "Time between heartbeats.", unit="tenths of a second", limits=(1, 36_000)
     )
     cluster_hb_timeout: int = directive(
         150,
-        "Time without a heartbeat before a new master is elected.",
+        "Time without a heartbeat before a new master is elected; 6 intervals at least.",
         unit="tenths of a second",
         limits=(1, 36_000),
-        acts=False,
     )
-    as_number: int = directive(
-        0, "Our AS number for BGP.", limits=U32, acts_at=ActsAt.RESTART, acts=False
+    cluster_secret: str = directive(
+        "",
+        "Secret of the cluster, the same on all nodes. Without one this node stands alone.",
+        acts_at=ActsAt.RESTART,
+        secret=True,
     )
-    bgp_peer1: str = directive(
-        "", "First BGP peer, a name or an address.", acts_at=ActsAt.RESTART, acts=False
+    cluster_port: int = directive(
+        32_792, "UDP port for cluster packets.", limits=PORTS, acts_at=ActsAt.RESTART
     )
+    cluster_mcast_ttl: int = directive(
+        1, "TTL of multicast cluster packets.", limits=(1, 255), acts_at=ActsAt.RESTART
+    )
+    cluster_nodes: str = directive(
+        "",
+        "Addresses of all nodes, where there is no multicast; cluster_address is not used then.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_addresses,
+        expected=checks.ADDRESSES_EXPECTED,
+    )
+    cluster_master_min_adv: int = directive(
+        1,
+        "The master draws no traffic while so many slaves are up to date.",
+        limits=(0, 64),
+        acts_at=ActsAt.RESTART,
+    )
+    cluster_quorum: int = directive(
+        1,
+        "Nodes that must hear each other for one of them to be master.",
+        limits=(1, 64),
+        acts_at=ActsAt.RESTART,
+    )
+    cluster_backend: str = directive(
+        "multicast",
+        "Who says which node is the master: the nodes among themselves, or etcd.",
+        choices=("multicast", "etcd"),
+        acts_at=ActsAt.RESTART,
+    )
+    cluster_etcd: str = directive(
+        "",
+        "Endpoints of etcd, for instance https://10.0.0.1:2379, with commas between them.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_endpoints,
+        expected=checks.ENDPOINTS_EXPECTED,
+    )
+    cluster_etcd_prefix: str = directive(
+        "/l2tpns/",
+        "What the keys of this cluster begin with in etcd.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_prefix,
+        expected=checks.PREFIX_EXPECTED,
+    )
+    cluster_etcd_user: str = directive(
+        "", "User name for etcd; empty for none.", acts_at=ActsAt.RESTART
+    )
+    cluster_etcd_password_file: str = directive(
+        "", "File with the password of that user.", acts_at=ActsAt.RESTART
+    )
+    cluster_etcd_ca: str = directive(
+        "",
+        "File with the certificates that etcd's is signed by; empty for those of the system.",
+        acts_at=ActsAt.RESTART,
+    )
+    cluster_etcd_cert: str = directive(
+        "", "File with our certificate for etcd; empty for none.", acts_at=ActsAt.RESTART
+    )
+    cluster_etcd_key: str = directive(
+        "", "File with the key of that certificate.", acts_at=ActsAt.RESTART
+    )
+    cluster_etcd_hold: int = directive(
+        120,
+        "How long a master goes on without etcd at most, if all other nodes let it; and how long a"
+        " node that is not up to date waits for nodes that are missing. 0 for not at all.",
+        unit="seconds",
+        limits=(0, 86_400),
+        acts_at=ActsAt.RESTART,
+    )
+    as_number: int = directive(0, "Our AS number for BGP.", limits=U32, acts_at=ActsAt.RESTART)
+    bgp_peer1: str = directive("", "First BGP peer, a name or an address.", acts_at=ActsAt.RESTART)
     bgp_peer1_as: int = directive(
-        0, "AS number of the first BGP peer.", limits=U32, acts_at=ActsAt.RESTART, acts=False
+        0,
+        "AS number of the first BGP peer; 0 for our own.",
+        limits=U32,
+        acts_at=ActsAt.RESTART,
     )
-    bgp_peer2: str = directive(
-        "", "Second BGP peer, a name or an address.", acts_at=ActsAt.RESTART, acts=False
+    bgp_peer1_source: IPv4Address = directive(
+        IPv4Address(0),
+        "Our address towards the first BGP peer; 0.0.0.0 for that of the interface.",
+        acts_at=ActsAt.RESTART,
     )
+    bgp_peer1_hold: int = directive(
+        180,
+        "Time without a message after which the first BGP session ends.",
+        unit="seconds",
+        limits=(3, 65_535),
+        acts_at=ActsAt.RESTART,
+    )
+    bgp_peer1_password: str = directive(
+        "",
+        "Password of the first BGP session (TCP MD5).",
+        acts_at=ActsAt.RESTART,
+        secret=True,
+    )
+    bgp_peer2: str = directive("", "Second BGP peer, a name or an address.", acts_at=ActsAt.RESTART)
     bgp_peer2_as: int = directive(
-        0, "AS number of the second BGP peer.", limits=U32, acts_at=ActsAt.RESTART, acts=False
+        0,
+        "AS number of the second BGP peer; 0 for our own.",
+        limits=U32,
+        acts_at=ActsAt.RESTART,
+    )
+    bgp_peer2_source: IPv4Address = directive(
+        IPv4Address(0),
+        "Our address towards the second BGP peer; 0.0.0.0 for that of the interface.",
+        acts_at=ActsAt.RESTART,
+    )
+    bgp_peer2_hold: int = directive(
+        180,
+        "Time without a message after which the second BGP session ends.",
+        unit="seconds",
+        limits=(3, 65_535),
+        acts_at=ActsAt.RESTART,
+    )
+    bgp_peer2_password: str = directive(
+        "",
+        "Password of the second BGP session (TCP MD5).",
+        acts_at=ActsAt.RESTART,
+        secret=True,
+    )
+    nexthop_address: IPv4Address = directive(
+        IPv4Address(0),
+        "Next hop of what is announced by BGP; 0.0.0.0 for our address towards each peer.",
+        acts_at=ActsAt.RESTART,
+    )
+    bgp_graceful_restart: str = directive(
+        "auto",
+        "Seconds that BGP peers keep our routes while the daemon restarts; 0 for not at all, auto "
+        "for 120 with save_state and without a cluster.",
+        acts_at=ActsAt.RESTART,
+        check=checks.check_graceful_restart,
+        expected=checks.GRACEFUL_EXPECTED,
     )
 
     @property

@@ -24,6 +24,7 @@ from l2tpns_core.config.directives import (
 )
 from l2tpns_core.config.errors import ConfigError
 from l2tpns_core.config.quoting import comment_at, quote
+from l2tpns_core.config.router_section import RouterStatement, said_by
 from l2tpns_core.config.startup_config import (
     LoadPlugin,
     RemovePlugin,
@@ -76,6 +77,7 @@ class _Text:
     # Directives
 
     def write_directives(self, config: Config) -> None:
+        said = self._router_section(config)
         places = self._set_lines()
         last = max((max(numbers) for numbers in places.values()), default=None)
         added = []
@@ -86,7 +88,7 @@ class _Text:
                 self._drop(other)
             new = f"set {name} {format_value(entry, value)}".encode()
             if number is None:
-                if value != entry.default:
+                if value != entry.default and name not in said:
                     added.append(new)
             elif not self._says(number, value):
                 keeps = value != entry.default or self._comment(number)
@@ -97,6 +99,21 @@ class _Text:
             self._added += added
         else:
             self._lines[last] += added
+
+    def _router_section(self, config: Config) -> frozenset[str]:
+        """The directives that lines of `router bgp` set as they are wanted. Where one of them is
+        wanted otherwise, lines that set directives take the place of the section."""
+        places = [
+            (number, statement)
+            for number, statement in enumerate(self._statements)
+            if isinstance(statement, RouterStatement)
+        ]
+        said = said_by(statement for _, statement in places)
+        if all(_parsed(name, text) == getattr(config, name) for name, text in said.items()):
+            return frozenset(said)
+        for number, _ in places:
+            self._drop(number)
+        return frozenset()
 
     def _set_lines(self) -> dict[str, list[int]]:
         """The lines that set each directive to something that it can be."""
@@ -217,9 +234,13 @@ def _statement(line: bytes) -> Statement | None:
 
 def _value(statement: SetStatement) -> Value | None:
     """What a line sets its directive to; None when it does not set one."""
-    entry = DIRECTIVES.get(statement.name)
+    return _parsed(statement.name, statement.text)
+
+
+def _parsed(name: str, text: str) -> Value | None:
+    entry = DIRECTIVES.get(name)
     try:
-        return None if entry is None else parse_value(entry, statement.text)
+        return None if entry is None else parse_value(entry, text)
     except ConfigError:
         return None
 

@@ -14,9 +14,6 @@ OTHER_DIRECTIVES: Final[dict[str, str]] = {
     "bind_multi_address": "one address is listened on: bind_address, or all with 0.0.0.0",
     "bind_portremotelns": LAC,
     "cluster_master": "who is master is not said by a directive",
-    "cluster_master_min_adv": "there is no cluster in this release",
-    "cluster_mcast_ttl": "there is no cluster in this release",
-    "cluster_port": "there is no cluster in this release",
     "default_ipv6_domain_list": IPV6,
     "dhcp6_preferred_lifetime": IPV6,
     "dhcp6_server_duid": IPV6,
@@ -29,7 +26,6 @@ OTHER_DIRECTIVES: Final[dict[str, str]] = {
     "mp_mrru": "multilink PPP is not offered",
     "multi_hostname": "one name is used towards all LACs: hostname",
     "nexthop6_address": IPV6,
-    "nexthop_address": "there is no BGP in this release",
     "no_throttle_local_IP": "a rate holds for all packets of a session",
     "packet_limit": "a rate holds for packets of any size, see throttle_speed",
     "pppoe_ac_name": PPPOE,
@@ -47,9 +43,6 @@ OTHER_DIRECTIVES: Final[dict[str, str]] = {
 """Directives of 2.x releases and of forks that this one does not know."""
 
 OTHER_COMMANDS: Final[dict[str, str]] = {
-    "router": "there is no BGP in this release",
-    "neighbour": "there is no BGP in this release",
-    "neighbor": "there is no BGP in this release",
     "ip": "of the ip commands there is access-list only",
     "no": "it takes something back that this release does not have",
     "setforward": LAC,

@@ -28,6 +28,7 @@ from l2tpns_core.config.directives import (
 from l2tpns_core.config.errors import ConfigError, OtherReleaseError, Problem, shown
 from l2tpns_core.config.other_releases import OTHER_COMMANDS, OTHER_DIRECTIVES
 from l2tpns_core.config.quoting import quote, split_words
+from l2tpns_core.config.router_section import RouterReader, RouterStatement, is_router
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_LINE_BYTES: Final = 4096
@@ -35,7 +36,7 @@ MAX_PROBLEMS: Final = 500
 """Problems reported of one file; more are only counted."""
 MAX_PLUGIN_NAME_CHARS: Final = 64
 
-STATEMENTS: Final = ("set", "load plugin", "remove plugin")
+STATEMENTS: Final = ("set", "load plugin", "remove plugin", "router bgp", "neighbour")
 SILENT_COMMANDS: Final = frozenset(("enable", "configure", "exit", "end", "quit"))
 """Commands of a pasted session that change nothing here."""
 
@@ -59,7 +60,7 @@ class RemovePlugin:
     name: str
 
 
-Statement = SetStatement | LoadPlugin | RemovePlugin | AccessListStatement
+Statement = SetStatement | LoadPlugin | RemovePlugin | AccessListStatement | RouterStatement
 
 
 @dataclass(slots=True)
@@ -105,13 +106,17 @@ def parse(data: bytes, file: str) -> LoadResult:
     """Evaluate the text of a startup-config; `file` is its name in problems. Never raises."""
     statements, problems = parse_statements(data, file)
     result = LoadResult(problems=problems)
-    reader = AccessListReader()
+    reader, router = AccessListReader(), RouterReader()
     for statement in statements:
         try:
             if isinstance(statement, AccessListStatement):
                 reader.read(statement)
                 continue
             reader.leave()
+            if isinstance(statement, RouterStatement):
+                for name, text in router.read(statement):
+                    result.config = with_value(result.config, name, text)
+                continue
             _apply(statement, result, file)
         except ConfigError as error:
             problems.append(Problem.of(error, file, statement.line))
@@ -167,6 +172,8 @@ def parse_line(line: bytes, number: int = 1) -> Statement | None:
         return LoadPlugin(number, name) if command == "load" else RemovePlugin(number, name)
     if is_access_list(words):
         return AccessListStatement(number, tuple(words))
+    if is_router(words):
+        return RouterStatement(number, tuple(words))
     if command in SILENT_COMMANDS:
         return None
     if command in OTHER_COMMANDS:

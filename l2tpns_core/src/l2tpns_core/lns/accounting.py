@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from l2tpns_core.dataplane.plane import SessionCounters
-from l2tpns_core.lns.state import Keeper, NoKeeper
+from l2tpns_core.lns.state import Keepers
 from l2tpns_core.plugins.events import ParamRadiusAccount
 from l2tpns_core.plugins.manager import PluginManager
 from l2tpns_core.radius.model import (
@@ -45,12 +45,12 @@ class Accounting:
         "_clock",
         "_is_asking",
         "_plugins",
-        "_radius",
         "_waiting",
         "_wall",
         "counters",
         "enabled",
         "keeper",
+        "radius",
     )
 
     def __init__(
@@ -59,15 +59,16 @@ class Accounting:
         plugins: PluginManager,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        keeper: Keepers | None = None,
     ) -> None:
-        self._radius = radius
+        self.radius = radius
         self._plugins = plugins
         self._clock = clock
         self._wall = wall
         self._waiting: deque[tuple[Session, AccountingRecord]] = deque()
         self._is_asking = False
         self.enabled = False
-        self.keeper: Keeper = NoKeeper()
+        self.keeper = keeper or Keepers()
         self.counters = AccountingCounters()
 
     def start(self, session: Session) -> None:
@@ -98,7 +99,7 @@ class Accounting:
         if not self.enabled:
             return
         status = AccountingStatus.ACCOUNTING_ON if on else AccountingStatus.ACCOUNTING_OFF
-        self._radius.account(AccountingRecord(status, self._wall()), self._done)
+        self.radius.account(AccountingRecord(status, self._wall()), self._done)
 
     def next_interim(self, session: Session, now: float) -> float:
         """When the next Interim-Update of a session is due; 0.0 for never."""
@@ -151,7 +152,7 @@ class Accounting:
     def deliver(self, record: AccountingRecord) -> None:
         """Hand a record to RADIUS."""
         self.keeper.report_sent(record)
-        self._radius.account(record, partial(self._settled, record))
+        self.radius.account(record, partial(self._settled, record))
 
     def _settled(self, record: AccountingRecord, delivered: bool) -> None:
         self._done(delivered)

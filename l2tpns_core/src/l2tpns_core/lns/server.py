@@ -36,7 +36,7 @@ from l2tpns_core.lns.lives import Lives
 from l2tpns_core.lns.login import Login
 from l2tpns_core.lns.pump import Pump
 from l2tpns_core.lns.settings import settings_from
-from l2tpns_core.lns.state import Keeper, KernelRoutes, LnsCounters, NoKeeper, TunnelEntry
+from l2tpns_core.lns.state import Keepers, KernelRoutes, LnsCounters, TunnelEntry
 from l2tpns_core.lns.tables import SessionTable
 from l2tpns_core.lns.usage import UsageReport
 from l2tpns_core.plugins.events import ParamKillSession, ParamPacketRx, ParamPacketTx
@@ -81,7 +81,6 @@ class Lns:
     ) -> None:
         self.config = config
         self.settings = settings_from(config)
-        self.endpoint = Endpoint(self.settings.endpoint, random)
         self.plane = plane
         self.radius = radius
         self.pool = pool
@@ -90,22 +89,34 @@ class Lns:
         self.clock = clock
         self.wall = wall
         self.random = random
-        self.timers = TimerQueue()
-        self.tables = SessionTable()
-        self.sessions = self.tables.by_key
         self.counters = LnsCounters()
         self.ends: Counter[TerminateCause] = Counter()
         """Sessions that ended, by why."""
         self.lives = Lives(wall)
-        self.accounting = Accounting(radius, plugins, clock, wall)
-        self.accounting.enabled = config.radius_accounting
         self.access_lists = AccessLists()
         self.access_lists.in_use = partial(is_filtered_by, self)
+        self.keeper = Keepers()
+        self.is_master = True
+        """Whether this node decides. Alone, it is a cluster of one."""
+        self.keeps_sessions = False
+        """Sessions go on in another process, so that their end here is none."""
+        self.on_rest: Callable[[], None] | None = None
+        """Told that nothing is left, after shut_down()."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have no tunnel and no session."""
+        self.endpoint = Endpoint(self.settings.endpoint, self.random)
+        self.timers = TimerQueue()
+        self.tables = SessionTable()
+        self.sessions = self.tables.by_key
+        self.accounting = Accounting(self.radius, self.plugins, self.clock, self.wall, self.keeper)
+        self.accounting.enabled = self.config.radius_accounting
         self.login = Login(self)
         self.limits = Limits(self)
         self.cleanup = Cleanup(self)
         self.usage_report = UsageReport(self)
-        self.usage_report.configure(clock())
+        self.usage_report.configure(self.clock())
         self._pump = Pump(self)
         self._unique = 0
         self._tunnels: dict[int, TunnelEntry] = {}
@@ -113,11 +124,21 @@ class Lns:
         self._stale = Backlog(self.timers, self._reinstall)
         self._stranded = Backlog(self.timers, self._route_if_uncovered)
         self._remembering = Backlog(self.timers, _forget_plugin_data)
-        self.keeper: Keeper = NoKeeper()
-        self.keeps_sessions = False
-        """The process is about to end, and its sessions go on in another."""
-        self.on_rest: Callable[[], None] | None = None
-        """Told that nothing is left, after shut_down()."""
+
+    def begin_anew(self) -> None:
+        """Forget every tunnel and session without a word to anybody: another node of the cluster
+        goes on with them. Nothing is told to keepers, the plane or RADIUS, and what these still
+        have to say about former sessions is not heard."""
+        for session in self.sessions.values():
+            self.login.abandon(session)
+            session.state, session.link = SessionState.ENDED, None
+        wake, report = self.timers.on_earlier, self.usage_report.on_report
+        counters = self.endpoint.counters, self.accounting.counters
+        self.pool = self.pool.emptied()
+        self._begin()
+        self.timers.on_earlier, self.usage_report.on_report = wake, report
+        self.endpoint.take_counters(counters[0])
+        self.accounting.counters = counters[1]
 
     # What the data plane reports (dataplane.plane.PlaneEvents)
 
@@ -293,11 +314,6 @@ class Lns:
         return len(self.sessions)
 
     @property
-    def is_master(self) -> bool:
-        """Whether this node decides. Alone, it is a cluster of one."""
-        return True
-
-    @property
     def at_rest(self) -> bool:
         """No session is left, and every LAC has acknowledged the end of its tunnel."""
         return not self.sessions and all(
@@ -384,6 +400,10 @@ class Lns:
     def flush(self, now: float) -> None:
         """Carry out what was noted outside of a call."""
         self._pump.flush(now)
+
+    def tunnel_entries(self) -> Iterable[TunnelEntry]:
+        """All tunnels that there are."""
+        return self._tunnels.values()
 
     def has_tunnel(self, tunnel_id: int) -> bool:
         return tunnel_id in self._tunnels

@@ -44,26 +44,44 @@ class Keeper(Protocol):
         """What was told is about to be seen outside."""
 
 
-class NoKeeper:
-    """Nothing outlives the process."""
+class Keepers:
+    """All keepers of an LNS as one: the journal on the disk, the slaves of a cluster, or none."""
+
+    __slots__ = ("_keepers",)
+
+    def __init__(self) -> None:
+        self._keepers: list[Keeper] = []
+
+    def add(self, keeper: Keeper) -> None:
+        self._keepers.append(keeper)
+
+    def discard(self, keeper: Keeper) -> None:
+        if keeper in self._keepers:
+            self._keepers.remove(keeper)
 
     def session_changed(self, session: Session) -> None:
-        pass
+        for keeper in self._keepers:
+            keeper.session_changed(session)
 
     def session_ended(self, session: Session) -> None:
-        pass
+        for keeper in self._keepers:
+            keeper.session_ended(session)
 
     def tunnel_changed(self, entry: "TunnelEntry") -> None:
-        pass
+        for keeper in self._keepers:
+            keeper.tunnel_changed(entry)
 
     def report_sent(self, record: AccountingRecord) -> None:
-        pass
+        for keeper in self._keepers:
+            keeper.report_sent(record)
 
     def report_settled(self, record: AccountingRecord) -> None:
-        pass
+        for keeper in self._keepers:
+            keeper.report_settled(record)
 
     def commit(self) -> None:
-        pass
+        for keeper in self._keepers:
+            keeper.commit()
 
 
 @dataclass(slots=True)

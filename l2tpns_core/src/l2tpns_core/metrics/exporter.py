@@ -12,6 +12,7 @@ from prometheus_client.core import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from l2tpns_core.metrics import neighbours  # noqa: F401  (declares its metrics)
 from l2tpns_core.metrics.census import count_sessions
 from l2tpns_core.metrics.endpoint import Endpoint
 from l2tpns_core.metrics.families import Sample, Subject, metrics_of

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from l2tpns_core.metrics import neighbours  # noqa: F401  (declares its metrics)
 from l2tpns_core.metrics.families import FAMILIES, Family
 
 INTRODUCTION = """\

@@ -3,6 +3,7 @@
 Pyroute2's asynchronous class only: the synchronous one cannot be used inside a running loop.
 """
 
+import asyncio
 import errno
 import logging
 from dataclasses import dataclass
@@ -57,10 +58,12 @@ class WaysOut:
 class Netlink:
     """The daemon's netlink connection. Open it inside the loop that uses it."""
 
-    __slots__ = ("_route",)
+    __slots__ = ("_listing", "_route")
 
     def __init__(self) -> None:
         self._route: AsyncIPRoute | None = None
+        self._listing = asyncio.Lock()
+        """The kernel reads one list at a time to a socket, and refuses another meanwhile."""
 
     async def open(self) -> None:
         """Raises OSError when netlink cannot be used."""
@@ -134,37 +137,47 @@ class Netlink:
 
     async def routes_of(self, index: int, protocol: int) -> list[tuple[tuple[int, int], int]]:
         """(prefix, metric) of the routes to a device with a protocol number."""
-        found = []
-        async for route in await self._ipr.get_routes(
-            family=FAMILY_INET, proto=protocol, oif=index, table=MAIN_TABLE
-        ):
-            # The kernel filters the dump itself, where it is new enough.
-            if route.get("oif") != index or route.get("proto") != protocol:
-                continue
-            network = int(IPv4Address(route.get("dst") or "0.0.0.0"))
-            found.append(((network, int(route["dst_len"])), int(route.get("priority") or 0)))
-        return found
+        async with self._listing:
+            found = []
+            async for route in await self._ipr.get_routes(
+                family=FAMILY_INET, proto=protocol, oif=index, table=MAIN_TABLE
+            ):
+                # The kernel filters the dump itself, where it is new enough.
+                if route.get("oif") != index or route.get("proto") != protocol:
+                    continue
+                network = int(IPv4Address(route.get("dst") or "0.0.0.0"))
+                found.append(((network, int(route["dst_len"])), int(route.get("priority") or 0)))
+            return found
 
     async def ways_out(self) -> "WaysOut":
         """What the routes of the main table say beyond a next hop, and where they lead.
 
-        Raises KernelRefused, as when another list is being read.
+        Raises KernelRefused.
         """
-        interfaces: set[int] = set()
-        several = special = False
-        try:
-            async for route in await self._ipr.get_routes(family=FAMILY_INET, table=MAIN_TABLE):
-                hops = route.get("multipath")
-                several = several or bool(hops) or bool(route.get("nh_id"))
-                metrics = route.get("metrics")
-                special = special or bool(route.get("tos") or (metrics and metrics.get("mtu")))
-                interfaces |= {int(hop.get("oif") or 0) for hop in hops or [route]}
-        except NetlinkError as error:
-            raise KernelRefused("cannot list the routes", error) from error
-        return WaysOut(frozenset(interfaces - {0}), several, special)
+        async with self._listing:
+            interfaces: set[int] = set()
+            several = special = False
+            try:
+                async for route in await self._ipr.get_routes(family=FAMILY_INET, table=MAIN_TABLE):
+                    hops = route.get("multipath")
+                    several = several or bool(hops) or bool(route.get("nh_id"))
+                    metrics = route.get("metrics")
+                    special = special or bool(route.get("tos") or (metrics and metrics.get("mtu")))
+                    interfaces |= {int(hop.get("oif") or 0) for hop in hops or [route]}
+            except NetlinkError as error:
+                raise KernelRefused("cannot list the routes", error) from error
+            return WaysOut(frozenset(interfaces - {0}), several, special)
 
     async def interfaces_for(self, address: int) -> list[Interface]:
-        """The Ethernet interfaces that are up and on whose network an address lies."""
+        """The Ethernet interfaces that are up and on whose network an address lies. Raises
+        KernelRefused."""
+        try:
+            async with self._listing:
+                return await self._interfaces_for(address)
+        except NetlinkError as error:
+            raise KernelRefused("cannot list the interfaces", error) from error
+
+    async def _interfaces_for(self, address: int) -> list[Interface]:
         indexes = set()
         async for entry in await self._ipr.get_addr(family=FAMILY_INET):
             network = IPv4Network((entry.get("address"), entry["prefixlen"]), strict=False)

@@ -10,7 +10,7 @@ and pool have.
 import asyncio
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -64,6 +64,9 @@ class TunRoutes:
         self._settled = asyncio.Event()
         self._settled.set()
         self._worker: asyncio.Task[None] | None = None
+        self.on_add: Callable[[Prefix], None] = lambda prefix: None
+        self.on_remove: Callable[[Prefix], None] = lambda prefix: None
+        """Told what is routed to us, and what is not any more."""
 
     # What the LNS calls
 
@@ -73,6 +76,7 @@ class TunRoutes:
         if prefix not in self._wanted:
             self._wanted.add(prefix)
             self._note(prefix)
+            self.on_add(prefix)
 
     def remove(self, network: int, prefix_length: int) -> None:
         """Undo add(). Routes of the pool stay."""
@@ -80,6 +84,7 @@ class TunRoutes:
         if prefix in self._wanted and prefix not in self._pool:
             self._wanted.discard(prefix)
             self._note(prefix)
+            self.on_remove(prefix)
 
     def covers(self, ip: int) -> bool:
         """Whether an address is routed with the pool, for good."""
@@ -131,6 +136,11 @@ class TunRoutes:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
             self._worker = None
+
+    @property
+    def wanted(self) -> frozenset[Prefix]:
+        """What is routed to us, or about to be."""
+        return frozenset(self._wanted)
 
     @property
     def pending(self) -> int:

@@ -58,6 +58,7 @@ def show_access_list(call: Call) -> Answer:
     Argument("user", USER_HELP, missing="Specify a user and filters"),
     Argument("filter", "in NAME, out NAME", repeated=True, missing=INVALID, values=_filter_words),
     privileged=True,
+    at_master=True,
 )
 def add_filter(call: Call) -> Answer:
     user, *words = call.arguments
@@ -80,6 +81,7 @@ def add_filter(call: Call) -> Answer:
     Argument("user", USER_HELP, missing="Specify a user to remove filters from"),
     Argument("direction", "Only this direction", optional=True, choices=tuple(DIRECTIONS)),
     privileged=True,
+    at_master=True,
 )
 def remove_filter(call: Call) -> Answer:
     user, *directions = call.arguments

@@ -18,6 +18,7 @@ SESSION_ID_MASK = (1 << SESSION_ID_BITS) - 1
     "show pool",
     "Show the IP address allocation pool",
     Argument("all", "Addresses that were never used too", optional=True, choices=("all",)),
+    at_master=True,
 )
 def show_pool(call: Call) -> Answer:
     lns, everything = call.context.lns, bool(call.arguments)

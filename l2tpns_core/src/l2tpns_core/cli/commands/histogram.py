@@ -53,7 +53,7 @@ class Histogram:
             yield None
 
 
-@COMMANDS.command("show histogram idle", "Show histogram of session idle times")
+@COMMANDS.command("show histogram idle", "Show histogram of session idle times", at_master=True)
 def show_histogram_idle(call: Call) -> Answer:
     lns = call.context.lns
     starts = [step * IDLE_STEP_S for step in range(IDLE_STEPS)]
@@ -65,7 +65,7 @@ def show_histogram_idle(call: Call) -> Answer:
     )
 
 
-@COMMANDS.command("show histogram open", "Show histogram of session durations")
+@COMMANDS.command("show histogram open", "Show histogram of session durations", at_master=True)
 def show_histogram_open(call: Call) -> Answer:
     lns, wall = call.context.lns, call.context.lns.wall()
     limits = [1 << row for row in range(OPEN_ROWS)]

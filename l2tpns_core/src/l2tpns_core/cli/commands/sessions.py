@@ -22,6 +22,7 @@ SESSION_ID_HELP = "Session ID, or TID/SID"
     "show session",
     "Show a list of sessions or details for a single session",
     Argument("ID", SESSION_ID_HELP, optional=True, repeated=True, live=live_sessions),
+    at_master=True,
 )
 def show_session(call: Call) -> Answer:
     return _show_session(call)
@@ -32,6 +33,7 @@ def show_session(call: Call) -> Answer:
     "Show a list of sessions or details for a single session",
     Argument("ID", SESSION_ID_HELP, optional=True, repeated=True, live=live_sessions),
     hidden=True,
+    at_master=True,
 )
 def show_sessions(call: Call) -> Answer:
     return _show_session(call)
@@ -41,6 +43,7 @@ def show_sessions(call: Call) -> Answer:
     "show users",
     "Show a list of all connected users or details of selected user",
     Argument("user", "User name", optional=True, repeated=True, live=live_users),
+    at_master=True,
 )
 def show_users(call: Call) -> Answer:
     lns = call.context.lns
@@ -63,6 +66,7 @@ def show_users(call: Call) -> Answer:
     "Disconnect a user",
     Argument("user", "User name", repeated=True, missing="Specify a user to drop", live=live_users),
     privileged=True,
+    at_master=True,
 )
 def drop_user(call: Call) -> Answer:
     message = Message()
@@ -88,6 +92,7 @@ def drop_user(call: Call) -> Answer:
         live=live_sessions,
     ),
     privileged=True,
+    at_master=True,
 )
 def drop_session(call: Call) -> Answer:
     message = Message()

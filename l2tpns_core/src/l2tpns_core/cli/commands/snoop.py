@@ -24,6 +24,7 @@ MAX_PORT = 65_535
     Argument("ip", "Where the copies go (snoop_host when left out)", optional=True),
     Argument("port", "UDP port there (snoop_port when left out)", optional=True),
     privileged=True,
+    at_master=True,
 )
 def snoop(call: Call) -> Answer:
     lns = call.context.lns
@@ -42,6 +43,7 @@ def snoop(call: Call) -> Answer:
         "user", USER_HELP, repeated=True, missing="Specify a user to unsnoop", live=live_users
     ),
     privileged=True,
+    at_master=True,
 )
 def no_snoop(call: Call) -> Answer:
     lns, message = call.context.lns, Message()

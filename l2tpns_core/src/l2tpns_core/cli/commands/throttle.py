@@ -52,6 +52,7 @@ def _rate_words(given: Sequence[str]) -> Iterator[Choice]:
     Argument("user", USER_HELP, missing="Specify a user to throttle", live=live_users),
     Argument("rate", RATE_HELP, optional=True, repeated=True, values=_rate_words),
     privileged=True,
+    at_master=True,
 )
 def throttle(call: Call) -> Answer:
     lns = call.context.lns
@@ -76,6 +77,7 @@ def throttle(call: Call) -> Answer:
         "user", USER_HELP, repeated=True, missing="Specify a user to unthrottle", live=live_users
     ),
     privileged=True,
+    at_master=True,
 )
 def no_throttle(call: Call) -> Answer:
     lns, message = call.context.lns, Message()
@@ -94,7 +96,9 @@ def no_throttle(call: Call) -> Answer:
     return message
 
 
-@COMMANDS.command("show throttle", "List all throttled sessions and what waits for their turn")
+@COMMANDS.command(
+    "show throttle", "List all throttled sessions and what waits for their turn", at_master=True
+)
 def show_throttle(call: Call) -> Answer:
     lns = call.context.lns
     return Listing(

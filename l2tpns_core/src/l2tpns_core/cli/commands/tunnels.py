@@ -28,6 +28,7 @@ DROP_REASON = "dropped by the operator"
     "show tunnels",
     "Show a list of tunnels or details for a single tunnel",
     Argument("ID", "Tunnel ID", optional=True, repeated=True, live=live_tunnels),
+    at_master=True,
 )
 def show_tunnels(call: Call) -> Answer:
     context = call.context
@@ -54,6 +55,7 @@ def show_tunnels(call: Call) -> Answer:
         "ID", "Tunnel ID", repeated=True, missing="Specify a tunnel to drop", live=live_tunnels
     ),
     privileged=True,
+    at_master=True,
 )
 def drop_tunnel(call: Call) -> Answer:
     message = Message()

@@ -49,6 +49,7 @@ class Told:
         missing="Specify a user or a session",
         live=live_users,
     ),
+    at_master=True,
 )
 def why(call: Call) -> Answer:
     (text,) = call.arguments

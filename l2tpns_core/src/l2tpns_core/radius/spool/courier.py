@@ -357,14 +357,27 @@ class Courier:
             on_disk=self._writer is not None and not self._writer.is_broken,
         )
 
-    async def drain(self, timeout_s: float) -> None:
-        """Wait until everything is delivered, as long as somebody takes it, then put what is left
-        into the spool."""
+    def abandon(self) -> None:
+        """Send no more of what is under way: another node of the cluster does. What is in the
+        spool stays ours."""
+        for session in list(self._lines):
+            line = self._lines.pop(session)
+            if line[0].is_sent:
+                self._radius.cancel(line[0].handle)
+        self._wake()
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until what is under way is delivered, as long as somebody takes it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._lines or (self._flying and not self._is_down):
                     self._changed.clear()
                     await self._changed.wait()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until everything is delivered, as long as somebody takes it, then put what is left
+        into the spool."""
+        await self.settle(timeout_s)
         self._is_closed = self._has_spool
         if self._is_closed:
             for session in sorted(self._lines, key=lambda session: session == NO_SESSION):
