@@ -47,6 +47,7 @@ async def measure(options: argparse.Namespace) -> int:
         site = ClusterSite(
             Path(directory),
             {"user*": RadiusUser(PASSWORD)},
+            radius=not options.freeradius,
             dataplane=options.plane,
             cluster_hb_interval=options.interval,
             cluster_hb_timeout=options.timeout,
@@ -54,7 +55,13 @@ async def measure(options: argparse.Namespace) -> int:
             **(ETCD if options.etcd else {}),
         )
         size = options.sessions, options.tunnels, options.probes
-        async with running(site, *size, by_bgp=options.bgp, by_etcd=options.etcd) as cluster:
+        async with running(
+            site,
+            *size,
+            by_bgp=options.bgp,
+            by_etcd=options.etcd,
+            by_freeradius=options.freeradius,
+        ) as cluster:
             if not options.json:
                 print(f"{options.sessions} sessions are up\n{HEAD}", flush=True)
             for case in options.cases or (ETCD_CASES if options.etcd else CASES):
@@ -81,6 +88,7 @@ def main() -> int:
     parser.add_argument("--plane", choices=("ebpf", "user"), default="ebpf")
     parser.add_argument("--bgp", action="store_true", help="routes by BGP, with BIRD 2")
     parser.add_argument("--etcd", action="store_true", help="the master by etcd, three members")
+    parser.add_argument("--freeradius", action="store_true", help="instead of the lab's RADIUS")
     parser.add_argument("--interval", type=int, default=5, help="cluster_hb_interval, tenths")
     parser.add_argument("--timeout", type=int, default=30, help="cluster_hb_timeout, tenths")
     parser.add_argument("--case", dest="cases", action="append", choices=list(ETCD_CASES))

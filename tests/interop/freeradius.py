@@ -5,9 +5,10 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from interop import debian
-from interop.namespaces import Child, Namespace, wait_for
+from interop.namespaces import Child, wait_for
 
 PACKAGES = ("freeradius", "freeradius-common")
 PROGRAM = "/usr/sbin/freeradius"
@@ -45,7 +46,7 @@ modules {{
     }}
 }}
 client lns {{
-    ipaddr = {address}
+    ipaddr = {clients}
     secret = "{secret}"
 }}
 server default {{
@@ -108,17 +109,25 @@ class User:
         return f'{self.name} Cleartext-Password := "{self.password}"\n{reply}\n\n'
 
 
+class Place(Protocol):
+    """Where it runs: a namespace."""
+
+    def command(self, *arguments: str) -> list[str]: ...
+
+
 class FreeRadius:
-    """A running FreeRADIUS; its configuration and records are below `directory`."""
+    """A running FreeRADIUS; its configuration and records are below `directory`. Its clients are
+    at its own address, unless other ones (an address or network) are named."""
 
     def __init__(
         self,
-        namespace: Namespace,
+        place: Place,
         directory: Path,
         users: Sequence[User],
         secret: str,
         address: str = "127.0.0.1",
         port: int = 1812,
+        clients: str = "",
     ) -> None:
         tree = debian.unpack(PACKAGES, [PROGRAM], [LIBRARIES])
         self._directory = directory
@@ -126,6 +135,7 @@ class FreeRadius:
             directory=directory,
             libraries=tree.path / LIBRARIES,
             address=address,
+            clients=clients or address,
             port=port,
             accounting_port=port + 1,
             secret=secret,
@@ -136,7 +146,7 @@ class FreeRadius:
         (directory / "users").write_text("".join(user.entry() for user in users))
         options = ["-f", "-l", "stdout", "-n", "radiusd", "-d", str(directory)]
         options += ["-D", str(directory)]
-        command = namespace.command(*tree.command(PROGRAM, *options))
+        command = place.command(*tree.command(PROGRAM, *options))
         self._child = Child(command, directory / "log")
         try:
             wait_for(self._is_settled, START_TIMEOUT_S, "word from FreeRADIUS")

@@ -8,15 +8,17 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from interop.bird import Bird, bgp_config
+from interop.freeradius import FreeRadius, User
 from l2tpns_core.lab import CallOptions, Client, Lac, LacOptions, PppOptions, TunnelOptions
 from l2tpns_core.lab.cluster_site import LNS_ADDRESS, ClusterSite, Node
-from l2tpns_core.lab.site import HOST_ADDRESS
+from l2tpns_core.lab.site import HOST_ADDRESS, SECRET
 from support.etcd_members import NUMBERS, EtcdMember, endpoints
+from support.inside import Inside
 
 PROBE_S = 0.05
 OTHERS_PER_SECOND = 200.0
@@ -170,11 +172,16 @@ class Cluster:
     """A running site with subscribers, to which failures happen."""
 
     def __init__(
-        self, site: ClusterSite, subscribers: Subscribers, etcd: Sequence[EtcdMember] = ()
+        self,
+        site: ClusterSite,
+        subscribers: Subscribers,
+        etcd: Sequence[EtcdMember] = (),
+        freeradius: FreeRadius | None = None,
     ) -> None:
         self.site = site
         self.subscribers = subscribers
         self.etcd = etcd
+        self._freeradius = freeradius
 
     async def master(self) -> Node:
         return await self.site.settled(PATIENCE_S)
@@ -205,24 +212,24 @@ class Cluster:
 
     async def books(self) -> Books:
         """Log everybody out and see what RADIUS knows."""
-        radius, clients = self.site.radius, self.subscribers.clients
+        clients = self.subscribers.clients
         await asyncio.sleep(2.0)
         sent = {client.ppp.options.user: client for client in clients}
         for client in clients:
             if client.is_up:
                 client.hangup()
-        wanted = {record["Acct-Session-Id"] for record in radius.records("Start")}
+        starts = Counter(record["Acct-Session-Id"] for record in self._records("Start"))
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            if {record["Acct-Session-Id"] for record in radius.records("Stop")} >= wanted:
+            stopped = {record["Acct-Session-Id"] for record in self._records("Stop")}
+            if stopped >= starts.keys():
                 break
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
         await asyncio.sleep(2.0)
-        starts = Counter(record["Acct-Session-Id"] for record in radius.records("Start"))
-        stops = Counter(record["Acct-Session-Id"] for record in radius.records("Stop"))
+        stops = Counter(record["Acct-Session-Id"] for record in self._records("Stop"))
         accounted = sum(
             int(record["Acct-Output-Packets"])
-            for record in radius.records("Stop")
+            for record in self._records("Stop")
             if record["User-Name"] in sent
         )
         return Books(
@@ -233,6 +240,12 @@ class Cluster:
             packets_passed=self.subscribers.answered,
             packets_accounted=accounted,
         )
+
+    def _records(self, status: str) -> Sequence[Mapping[str, str]]:
+        if self._freeradius is None:
+            return self.site.radius.records(status)
+        records = self._freeradius.accounting()
+        return [record for record in records if record["Acct-Status-Type"] == status]
 
 
 # The cases
@@ -365,6 +378,15 @@ BGP = {"as_number": 64512, "bgp_peer1": "10.9.0.1", "bgp_peer1_as": 64513, "bgp_
 """Directives that have nodes announce to the router."""
 
 
+def freeradius_of(site: ClusterSite) -> FreeRadius:
+    """A FreeRADIUS, at the address of the site's own server, that lets everybody in."""
+    directory = site.directory / "freeradius"
+    directory.mkdir()
+    everybody = [User("DEFAULT", PASSWORD)]
+    place = Inside(site.net)
+    return FreeRadius(place, directory, everybody, SECRET, HOST_ADDRESS, clients="0.0.0.0/0")
+
+
 @asynccontextmanager
 async def running(
     site: ClusterSite,
@@ -374,11 +396,17 @@ async def running(
     *,
     by_bgp: bool = False,
     by_etcd: bool = False,
+    by_freeradius: bool = False,
 ) -> AsyncIterator[Cluster]:
     """The cluster with everybody logged in. The routes of the router follow what nodes say in
-    their logs, or by BGP (BIRD 2), when they have the directives for that."""
+    their logs, or by BGP (BIRD 2), when they have the directives for that. FreeRADIUS answers
+    instead of the site's own server, when that was told not to."""
     async with AsyncExitStack() as stack:
         stack.enter_context(site)
+        freeradius = None
+        if by_freeradius:
+            freeradius = freeradius_of(site)
+            stack.callback(freeradius.close)
         if by_bgp:
             text = bgp_config([node.address for node in site.nodes])
             stack.callback(Bird(site.router, site.directory, text).close)
@@ -397,6 +425,6 @@ async def running(
         try:
             await asyncio.sleep(1.0)
             await subscribers.log_in(sessions, tunnels, probes)
-            yield Cluster(site, subscribers, etcd)
+            yield Cluster(site, subscribers, etcd, freeradius)
         finally:
             subscribers.close()

@@ -173,7 +173,8 @@ class Node:
 
 class ClusterSite:
     """Entering starts everything; leaving leaves nothing behind. To be used inside a running event
-    loop, which serves the RADIUS server."""
+    loop, which serves the RADIUS server. Without `radius` no such server runs: a test has another
+    one answer at HOST_ADDRESS."""
 
     def __init__(
         self,
@@ -184,6 +185,7 @@ class ClusterSite:
         lacs: int = 2,
         pool: str = POOL,
         tail: str = "",
+        radius: bool = True,
         **directives: object,
     ) -> None:
         self.directory = directory
@@ -192,6 +194,7 @@ class ClusterSite:
         self._lacs = lacs
         self._pool = pool
         self._tail = tail
+        self._has_radius = radius
         self.nodes: list[Node] = []
         self._directives = {
             "bind_address": LNS_ADDRESS,
@@ -240,8 +243,9 @@ class ClusterSite:
                 address=HOST_ADDRESS,
                 make_socket=self.net.udp_socket,
             )
-            self.radius.start()
-            stack.callback(self.radius.stop)
+            if self._has_radius:
+                self.radius.start()
+                stack.callback(self.radius.stop)
             for number in range(1, self._count + 1):
                 node = Node(self, number)
                 stack.callback(node.close)
