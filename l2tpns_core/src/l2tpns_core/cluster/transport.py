@@ -3,7 +3,6 @@ nodes.
 """
 
 import asyncio
-import contextlib
 import fcntl
 import logging
 import socket
@@ -140,7 +139,7 @@ class ClusterTransport:
 
     def _send_to(self, address: IPv4Address, data: bytes) -> None:
         """What the network does not take is lost, as on the network."""
-        self.send_failures += 1
-        with contextlib.suppress(OSError):
+        try:
             self._socket.sendto(data, (str(address), self._port))
-            self.send_failures -= 1
+        except OSError:
+            self.send_failures += 1

@@ -34,7 +34,10 @@ DRAWS_NOT: Final = "this node draws no traffic"
 
 
 class Node:
-    """A daemon in its namespace, with a cable to the router and one to the other nodes."""
+    """A daemon in its namespace, with a cable to the router and one to the other nodes. `program`
+    is what it runs."""
+
+    program: Sequence[str] = (sys.executable, "-m", "l2tpns_core.daemon")
 
     def __init__(self, site: "ClusterSite", number: int) -> None:
         self.site = site
@@ -62,12 +65,11 @@ class Node:
 
     def start(self, *, wait: bool = True) -> None:
         """Start the daemon, and wait until it says that it is ready."""
-        program = [sys.executable, "-m", "l2tpns_core.daemon"]
         self._began_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._read_to, self._lines = self._began_at, []
         with self.log_file.open("ab") as log:
             self.daemon = self.space.popen(
-                [*program, "-c", str(self.directory / "startup-config")],
+                [*self.program, "-c", str(self.directory / "startup-config")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
