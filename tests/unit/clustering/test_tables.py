@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from l2tpns_core.cluster.events import Forwarded
 from l2tpns_core.clustering.counting import Counting
 from l2tpns_core.clustering.forwarding import Channel, Passing, deliver
@@ -140,6 +142,30 @@ def test_an_address_outside_of_the_pool_is_routed() -> None:
     assert slave.routes.there == {(0xAC140007, 32)}
     slave.end(key)
     assert not slave.routes.there
+
+
+@pytest.mark.parametrize("care", [{}, {"throttle_in": 64}], ids=["here", "away"])
+def test_a_network_that_moves_to_another_session_stays(care: dict[str, Any]) -> None:
+    """Whichever of the two the slave is told of first."""
+    slave, networks = Slave(), ((0xAC100900, 24),)
+    old = slave.have(1, ip=0xAC140007, routes=networks, **care)
+    new = slave.have(2, ip=0xAC140007, routes=networks, **care)
+    slave.end(old)
+    assert slave.routes.there == {(0xAC100900, 24), (0xAC140007, 32)}
+    assert slave.is_away(0xAC100905) is slave.is_away(0xAC140007) is bool(care)
+    slave.end(new)
+    assert not slave.routes.there
+    assert not slave.is_away(0xAC100905)
+
+
+@pytest.mark.parametrize("care", [{}, {"throttle_in": 64}], ids=["here", "away"])
+def test_a_session_with_other_networks(care: dict[str, Any]) -> None:
+    slave = Slave()
+    slave.have(1, routes=((0xAC100900, 24), (0xAC100A00, 24)), **care)
+    slave.have(1, routes=((0xAC100A00, 24), (0xAC100B00, 24)), **care)
+    assert slave.routes.there == {(0xAC100A00, 24), (0xAC100B00, 24)}
+    away = [slave.is_away(network) for network in (0xAC100901, 0xAC100A01, 0xAC100B01)]
+    assert away == [False, bool(care), bool(care)]
 
 
 def test_another_image_takes_the_place_of_the_one_before() -> None:

@@ -292,6 +292,7 @@ def test_framed_route_moves_to_the_newer_session_and_stays_there() -> None:
     lac = Lac(world).open()
     first, second = lac.call("a"), lac.call("b")
     assert world.plane.routes[first.key].networks == ()
+    assert world.lns.sessions[first.key].routes == (), "slaves and saved state go by this"
     world.lns.drop_session(world.lns.sessions[first.key], "test")
     world.run(10)
     assert world.routes.routes == {(network.network, 24)}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -62,9 +63,11 @@ class SlaveTables:
         self._mru = mru
         self._image = Image()
         self._places: dict[int, _Place] = {}
+        self._routed: Counter[Network] = Counter()
+        """How many sessions want a network: one that moves from one to another stays."""
         self._away: dict[Network, int] = {}
         """What the master serves."""
-        self._away_lengths: dict[int, int] = {}
+        self._away_lengths: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -107,14 +110,9 @@ class SlaveTables:
         if place == before:
             return
         self._places[key] = place
+        self._settle(key, place)
         if before is not None:
-            self._retire(key, before, keep=networks)
-        for network in networks:
-            if network[1] < HOST_BITS or not self._routes.covers(network[0]):
-                self._routes.add(*network)
-            if not place.is_here:
-                self._away[network] = key
-                self._away_lengths[network[1]] = self._away_lengths.get(network[1], 0) + 1
+            self._retire(key, before)
 
     def _serve(self, key: int, route: SessionRoute, before: _Place | None) -> bool:
         """Have the plane forward a session; False when it cannot, which costs this session the
@@ -135,20 +133,20 @@ class SlaveTables:
             return
         if place.is_here:
             self._counting.leave(key, self._plane.remove(key))
-        self._retire(key, place, keep=())
+        self._retire(key, place)
 
     def inherit(self, sessions: Iterable[tuple[int, tuple[Network, ...]]]) -> None:
         """Sessions that this node served as master: key, address and networks."""
         for key, networks in sessions:
             self._places[key] = _Place(networks, is_here=True)
+            self._routed.update(networks)
 
     def hand_over(self) -> set[int]:
         """Give all that is here to an LNS, which goes on with it; returns the sessions in the
         plane."""
         here = {key for key, place in self._places.items() if place.is_here}
-        self._places.clear()
-        self._away.clear()
-        self._away_lengths.clear()
+        for table in (self._places, self._routed, self._away, self._away_lengths):
+            table.clear()
         self._image = Image()
         return here
 
@@ -160,14 +158,30 @@ class SlaveTables:
             for length in self._away_lengths
         )
 
-    def _retire(self, key: int, place: _Place, keep: tuple[Network, ...]) -> None:
+    def _settle(self, key: int, place: _Place) -> None:
+        """A session has come to a place."""
         for network in place.networks:
-            if self._away.get(network) == key:
+            self._routed[network] += 1
+            if network[1] < HOST_BITS or not self._routes.covers(network[0]):
+                self._routes.add(*network)
+            if not place.is_here:
+                if network not in self._away:
+                    self._away_lengths[network[1]] += 1
+                self._away[network] = key
+
+    def _retire(self, key: int, place: _Place) -> None:
+        """A session has left a place, after it has come to another, if any."""
+        stays = self._places.get(key)
+        for network in place.networks:
+            is_away = stays is not None and not stays.is_here and network in stays.networks
+            if self._away.get(network) == key and not is_away:
                 del self._away[network]
                 self._away_lengths[network[1]] -= 1
                 if not self._away_lengths[network[1]]:
                     del self._away_lengths[network[1]]
-            if network not in keep:
+            self._routed[network] -= 1
+            if not self._routed[network]:
+                del self._routed[network]
                 self._routes.remove(*network)
 
 

@@ -382,6 +382,8 @@ class Login:
             if owner is None:
                 self._lns.routes.add(route.network, route.prefix_length)
                 continue
+            owner.routes = tuple(each for each in owner.routes if each != route)
+            self._lns.keeper.session_changed(owner)
             log.warning(
                 "route %s/%d moves here from session %d of %s",
                 IPv4Address(route.network),
