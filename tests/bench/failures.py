@@ -21,14 +21,16 @@ from l2tpns_core.lab.cluster_site import ClusterSite
 from l2tpns_core.lab.netns import become_lab_root
 from support.failures import BGP, CASES, ETCD, ETCD_CASES, PASSWORD, Books, Outcome, running
 
-HEAD = f"{'case':<34}{'lost':>6}{'longest gap':>13}{'p99':>9}{'settled':>10}{'unanswered':>20}"
+HEAD = f"{'case':<34}{'lost':>6}{'longest gap':>13}{'p99':>9}{'settled':>10}{'back':>8}"
+HEAD += f"{'unanswered':>20}"
 
 
 def line_of(outcome: Outcome) -> str:
     unanswered = f"{outcome.unanswered} of {outcome.sent}"
+    back = f"{outcome.back_s:.1f} s" if outcome.back_s else "-"
     return (
         f"{outcome.case:<34}{outcome.lost:>6}{outcome.gap_ms:>10} ms{outcome.gap_p99_ms:>6} ms"
-        f"{outcome.settled_s:>8.1f} s{unanswered:>20}"
+        f"{outcome.settled_s:>8.1f} s{back:>8}{unanswered:>20}"
     )
 
 
@@ -41,6 +43,11 @@ def line_of_books(books: Books) -> str:
     )
 
 
+def pool_for(sessions: int) -> str:
+    """A network with an address for each."""
+    return f"10.64.0.0/{min(32 - (sessions + 2).bit_length(), 19)}"
+
+
 async def measure(options: argparse.Namespace) -> int:
     outcomes = []
     with tempfile.TemporaryDirectory() as directory:
@@ -48,6 +55,7 @@ async def measure(options: argparse.Namespace) -> int:
             Path(directory),
             {"user*": RadiusUser(PASSWORD)},
             radius=not options.freeradius,
+            pool=pool_for(options.sessions),
             dataplane=options.plane,
             cluster_hb_interval=options.interval,
             cluster_hb_timeout=options.timeout,

@@ -40,6 +40,8 @@ class Outcome:
     """Of the probes' longest ones."""
     settled_s: float = 0.0
     """From the failure until one node is master and all others that run are up to date."""
+    back_s: float = 0.0
+    """The same from when it is mended, when nodes are started or cables put in, on; 0 without."""
     unanswered: int = 0
     sent: int = 0
 
@@ -151,7 +153,7 @@ class Traffic:
     def _probes(self) -> list[Client]:
         return self._subscribers.probes
 
-    async def outcome(self, case: str, up_before: int, settled_s: float) -> Outcome:
+    async def outcome(self, case: str, up_before: int, settled_s: float, back_s: float) -> Outcome:
         await asyncio.sleep(0.5)  # the last answers are on their way
         gaps = sorted(self.gaps.values()) or [0.0]
         return Outcome(
@@ -160,6 +162,7 @@ class Traffic:
             gap_ms=round(gaps[-1] * 1000),
             gap_p99_ms=round(gaps[min(int(len(gaps) * 0.99), len(gaps) - 1)] * 1000),
             settled_s=round(settled_s, 2),
+            back_s=round(back_s, 2),
             unanswered=self.sent - (self._subscribers.answered - self._answered),
             sent=self.sent,
         )
@@ -195,6 +198,7 @@ class Cluster:
         await self.master()
         await asyncio.sleep(1.0)
         up = self.subscribers.up
+        back_s = 0.0
         async with Traffic(self.subscribers) as traffic:
             await asyncio.sleep(1.0)
             began = time.monotonic()
@@ -204,11 +208,14 @@ class Cluster:
             settled_s = time.monotonic() - began
             await asyncio.sleep(2.0)
             if mend is not None:
+                began = time.monotonic()
                 await mend(self)
+                await self.site.settled(PATIENCE_S)
+                back_s = time.monotonic() - began
                 await asyncio.sleep(1.0)
                 await self.site.settled(PATIENCE_S)
                 await asyncio.sleep(2.0)
-        return await traffic.outcome(case, up, settled_s)
+        return await traffic.outcome(case, up, settled_s, back_s)
 
     async def books(self) -> Books:
         """Log everybody out and see what RADIUS knows."""
