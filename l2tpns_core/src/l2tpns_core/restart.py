@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from l2tpns_core.config.directives import Config
@@ -29,6 +30,7 @@ class Restart:
         """Read what was saved. Raises StartError."""
         self._config = config
         self._stack = stack
+        self._closes = False
         self._store: Store | None = None
         self._loaded: Loaded | None = None
         self._journal: Journal | None = None
@@ -45,6 +47,10 @@ class Restart:
         for note in self._loaded.notes:
             log.warning("%s", note)
 
+    async def _close_journal(self) -> None:
+        if self._journal is not None:
+            await self._journal.close()
+
     @property
     def has_sessions(self) -> bool:
         """Whether a former process left sessions, to go on with or to close."""
@@ -57,6 +63,15 @@ class Restart:
 
     def take(self, lns: Lns) -> None:
         """Bring the sessions into the tables of the LNS, before plugins are loaded."""
+        for _ in self._taking(lns):
+            pass
+
+    async def take_in_slices(self, lns: Lns) -> None:
+        """The same on a loop that has other work, too."""
+        for _ in self._taking(lns):
+            await asyncio.sleep(0)
+
+    def _taking(self, lns: Lns) -> Iterator[None]:
         loaded, store = self._loaded, self._store
         if loaded is None or store is None:
             return
@@ -77,7 +92,7 @@ class Restart:
             kept = ", ".join(str(path) for path in store.keep_aside())
             self._adoption.refuse(f"they are {age:.0f} s old; kept as {kept}")
         else:
-            self._adoption.take()
+            yield from self._adoption.taking()
 
     async def install(self, lns: Lns, plane: UserPlane | EbpfPlane) -> None:
         """Bring them into the plane, when plugins are loaded. From then on changes are written
@@ -95,8 +110,10 @@ class Restart:
         self._journal = Journal(
             lns, plane, self._store, lambda work: loop.run_in_executor(None, work)
         )
-        self._stack.push_async_callback(self._journal.close)
         lns.keeper.add(self._journal)
+        if not self._closes:  # once, however often this node takes over
+            self._closes = True
+            self._stack.push_async_callback(self._close_journal)
 
     @property
     def saved_time(self) -> float:

@@ -192,7 +192,8 @@ def test_bytes_counted_by_slaves_arrive_exactly_once_also_when_the_master_dies()
     for _ in range(20):
         for address in (2, 3):
             node = world.computers[address].node
-            assert node.report({key_of(1): Count(1000, 0, 1, 0)}, world.now)
+            assert node.report({key_of(1): Count(1000, 0, 1, 0)})
+            node.send_reports(world.now)
             total += 1000
         world.run(0.3)
     world.run(5)

@@ -34,7 +34,11 @@ class Node:
 def make() -> tuple[Node, ClusterKeeper, Gate]:
     node = Node()
     records: Any = SimpleNamespace(
-        has_changes=False, changes=list, forget_changes=lambda: None, start_over=lambda: None
+        has_changes=False,
+        changes=list,
+        forget_changes=lambda: None,
+        start_over=lambda: None,
+        take_reports=list,
     )
     keeper = ClusterKeeper(records, lambda: 0.0)
     keeper.node = node  # type: ignore[assignment]

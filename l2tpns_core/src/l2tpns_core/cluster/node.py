@@ -167,12 +167,15 @@ class ClusterNode:
             raise NotMasterError
         return self._ruling.office.offer(rows, reports or {}, now)
 
-    def report(self, counts: Mapping[int, Count], now: float) -> bool:
-        """Have the master account for what sessions used here; False when too much waits for it."""
-        if self._ruling is not None or not self._context.reporting.add(counts):
-            return False
-        self._following.report(now)
-        return True
+    def report(self, counts: Mapping[int, Count]) -> bool:
+        """Have the master account for what sessions used here; False when too much waits for it.
+        It goes out with send_reports(), or with the next ping."""
+        return self._ruling is None and self._context.reporting.add(counts)
+
+    def send_reports(self, now: float) -> None:
+        """Send what no master has accounted for yet."""
+        if self._ruling is None:
+            self._following.report(now)
 
     def forward(
         self, channel: int, packet: bytes, now: float, source: tuple[int, int], local: int = 0

@@ -127,6 +127,11 @@ class Office:
         self._heard_reports[node] = report.number
         return True
 
+    def resume(self) -> None:
+        """Nobody takes over: reports that were heard and not accounted for are taken again."""
+        self.successor = 0
+        self._heard_reports = {**self.reports, **self._new_reports}
+
     # Transfers
 
     @property

@@ -114,7 +114,7 @@ class Ruling:
         office, interval = self.office, self._context.settings.interval
         office.drop_transfers(now - self._context.settings.timeout)
         if office.successor and now - office.resigned_at > RESIGN_INTERVALS * interval:
-            office.successor = 0
+            office.resume()
             self._context.emit(Resumed())
         if office.successor:
             self._hand_over(now)

@@ -115,7 +115,10 @@ class ClusterTransport:
     def _timer_due(self) -> None:
         now = self._loop.time()
         self._node.set_wall_ahead(time.time() - now)
-        self._node.handle_timer(now)
+        try:
+            self._node.handle_timer(now)
+        except Exception:  # the timer must be set again, whatever went wrong
+            log.exception("a timer of the cluster failed")
         self.kick()
 
     def _readable(self) -> None:

@@ -13,6 +13,7 @@ from l2tpns_core.lns.state import TunnelEntry
 from l2tpns_core.radius.model import AccountingRecord
 from l2tpns_core.session import Session
 from l2tpns_core.state.records import Record, Records
+from l2tpns_core.state.reports import SavedReport
 
 log = logging.getLogger("l2tpns.cluster")
 
@@ -76,6 +77,8 @@ class ClusterKeeper:
         except ClusterError:
             for row in rows:
                 self._offer_alone(row)
+            if reports:  # what they were about is accounted for, whatever was left out
+                self.node.offer([], self._clock(), reports)
         self.on_offer()
 
     def tell_counters(self, keys: Iterable[int]) -> None:
@@ -83,11 +86,19 @@ class ClusterKeeper:
         self.offer(list(self.records.counters_of(keys)))
 
     def forget(self) -> None:
-        """The slaves are another's."""
+        """The state is another's: nothing of what was here is to be told any more."""
         self.count = 0
         self._waiting.clear()
         self.records.forget_changes()
         self.records.start_over()
+        self.records.take_reports()
+
+    def begin_again(self) -> list[SavedReport]:
+        """Be master again with the state that was here before: what was not told yet will be.
+        Returns the reports that were given up when this node stepped down."""
+        self.count = 0
+        self.records.forget_tunnels()
+        return self.records.take_reports()
 
     def _offer_alone(self, row: Record) -> None:
         try:
@@ -108,7 +119,9 @@ class Gate:
     def pass_on(self, action: Callable[[], None]) -> None:
         """Do something, now or later, and everything in this order."""
         node, count = self._keeper.node, self._keeper.count
-        if not self._held and (node.safe >= count or not node.followers(self._clock())):
+        if not node.is_master:  # what it comes from could not be offered
+            self._held.append((count + 1, action))
+        elif not self._held and (node.safe >= count or not node.followers(self._clock())):
             action()
         else:
             self._held.append((count, action))

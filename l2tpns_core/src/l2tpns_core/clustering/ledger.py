@@ -40,22 +40,33 @@ class Ledger:
         gate: Gate,
         hold_s: Callable[[], float],
         tell: Callable[[AccountingRecord], None],
+        decides: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`tell` tells keepers of a record that has changed before it went out."""
+        """`tell` tells keepers of a record that has changed before it went out; `decides` says
+        whether the LNS is at work."""
         self._courier = courier
         self._gate = gate
         self._hold_s = hold_s
         self._tell = tell
+        self._decides = decides
+        self._late: list[Callable[[], None]] = []
+        """Answers to logins that came while the LNS was not at work."""
         self._stops: dict[int, tuple[AccountingRecord, Done, asyncio.TimerHandle]] = {}
         self._epoch = 0
 
     # radius.model.Authenticator
 
     def authenticate(self, request: AccessRequest, done: Callable[[AccessReply], None]) -> int:
-        return self._courier.authenticate(request, done)
+        return self._courier.authenticate(request, partial(self._answered, done))
 
     def cancel(self, handle: int) -> None:
         self._courier.cancel(handle)
+
+    def _answered(self, done: Callable[[AccessReply], None], reply: AccessReply) -> None:
+        if self._decides():
+            done(reply)
+        else:
+            self._late.append(partial(done, reply))
 
     def account(self, record: AccountingRecord, done: Done) -> int:
         hold_s = self._hold_s()
@@ -98,6 +109,16 @@ class Ledger:
     def begin(self) -> None:
         """This node becomes master."""
         self._epoch += 1
+
+    def resume(self) -> None:
+        """The LNS is at work again, with the sessions that it had."""
+        late, self._late = self._late, []
+        for answer in late:
+            answer()
+
+    def forget(self) -> None:
+        """Its sessions are gone."""
+        self._late.clear()
 
     def drop(self) -> None:
         """Another master sends what was under way."""

@@ -1,6 +1,7 @@
 """Commands of operators at a slave that the master carries out: both ends."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from ipaddress import IPv4Address
@@ -10,8 +11,11 @@ from l2tpns_core.cluster import events
 from l2tpns_core.cluster.node import ClusterNode
 from l2tpns_core.clustering.host import Host
 
+log = logging.getLogger("l2tpns.cluster")
+
 ANSWER_S: Final = 10.0
 """How long an operator waits for the master."""
+FAILED: Final = "The master could not do that: see its log"
 CHANGING: Final = "The master is changing: try again in a moment"
 
 
@@ -73,8 +77,12 @@ class Operators:
     async def _answer(self, event: events.Asked) -> None:
         text, failed = CHANGING, True
         if self._decides():
-            text, failed = await self._host.carry_out(
-                event.line, privileged=event.privileged, as_json=event.as_json
-            )
+            try:
+                text, failed = await self._host.carry_out(
+                    event.line, privileged=event.privileged, as_json=event.as_json
+                )
+            except Exception:
+                log.exception("a command from %s was not carried out", IPv4Address(event.node))
+                text = FAILED
         self._node.answer(event.node, event.request, text, self._loop.time(), failed=failed)
         self._kick()

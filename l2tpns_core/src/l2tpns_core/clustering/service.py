@@ -67,7 +67,9 @@ class ClusterService:
         self.counting = Counting(plane, self._wall_ahead)
         self.tables = SlaveTables(plane, host.routes, self.counting, host.mru, host.shows_packets)
         self._complaints = Complaints()
-        self.ledger = Ledger(host.courier, self.gate, self._hold_s, lns.keeper.report_sent)
+        self.ledger = Ledger(
+            host.courier, self.gate, self._hold_s, lns.keeper.report_sent, lambda: self._decides
+        )
         self.passing = Passing(self._pass, self.tables.is_away)
         self.since = time.time()
         """When this node came to be what it is; Unix time."""
@@ -143,13 +145,15 @@ class ClusterService:
         """Have nothing depend on this node; False when no other node takes over."""
         if self.node.role is Role.STOPPED:
             return False
+        if self._decides and not self.node.followers(self._loop.time()):
+            return False
         if self._decides:
             await self._finish_logins()
         drained = self._drained
         if drained is None or drained.done():
             drained = self._drained = self._loop.create_future()
             self.node.drain(self._loop.time())
-            self.kick()
+            self._kick()  # at once: who resigns decides nothing any more
         patience_s = DRAIN_INTERVALS * self.node.settings.interval
         await asyncio.wait((drained,), timeout=patience_s)
         if not drained.done():
@@ -171,8 +175,6 @@ class ClusterService:
 
     async def leave(self) -> bool:
         """Before the end of the process: True when other nodes go on with everything."""
-        if self._decides and not self.node.followers(self._loop.time()):
-            return False
         if not await self.drain():
             return False
         await self._idle()
@@ -222,6 +224,8 @@ class ClusterService:
                 self._do(lambda: self._become_master(event))
             case events.SteppedDown():
                 self._suspend()
+                self.gate.drop()
+                self.ledger.drop()
                 self._do(lambda: self._step_down(event))
             case events.Replaced():
                 self._do(lambda: self._follow(event.image))
@@ -274,14 +278,15 @@ class ClusterService:
             self._decides = False
             self._host.suspend()
             self._connect()
-            self.gate.drop()
 
     def _resume(self) -> None:
         if self.node.is_master:
             self._decides = True
             self._host.resume()
             self._connect()
+            self.ledger.resume()
             self.keeper.commit()
+            self.gate.opened(self.node.safe)
 
     def _connect(self) -> None:
         self._host.connect()
@@ -296,7 +301,7 @@ class ClusterService:
             log.exception("cluster: this node cannot take over")
             self._host.stop("takeover that failed")  # another node can, perhaps
             return
-        if not self.node.is_master:
+        if not self.node.is_master or self.node.reign != event.reign:
             return
         self._resume()
         await self._takeover.announce()
@@ -313,13 +318,12 @@ class ClusterService:
         self.counting.start(self.keeper.records.counted)
         self._host.lns.keeper.discard(self.keeper)
         self.keeper.is_ready = False
-        self.keeper.forget()
-        self.ledger.drop()
         await self._host.pause_journal()
 
     async def _follow(self, image: Image) -> None:
         """Serve what the master says, instead of what was here."""
         await self._takeover.give_up()
+        self.ledger.forget()
         await self.tables.follow(image)
         await self._host.settle()
         log.warning("cluster: %d sessions are known here", len(image.sessions))
@@ -374,16 +378,25 @@ class ClusterService:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self.node.settings.interval)
-            if self._decides:
-                lns = self._host.lns
-                share = len(lns.sessions) * self.node.settings.interval / COUNTERS_ROUND_S
-                keys = self.keeper.records.next_in_turn(max(COUNTERS_AT_ONCE, int(share)))
-                await self._in_slices(keys, self.keeper.tell_counters)
-                self.keeper.offer([self.keeper.records.time("w")])
-            elif self._worker is None and self.node.master not in (0, self._place.settings.address):
-                keys = self.counting.in_turn(self.tables.keys, len(self.tables))
-                await self._in_slices(keys, self._report)
+            try:
+                await self._tell_counters()
+            except Exception:  # the next turn may do better
+                log.exception("counters were not told")
             self._complaints.look(self.node.counters.refused, self._loop.time())
+
+    async def _tell_counters(self) -> None:
+        """What this node has counted since the last turn: to the slaves, or to the master."""
+        if self._decides:
+            lns = self._host.lns
+            share = len(lns.sessions) * self.node.settings.interval / COUNTERS_ROUND_S
+            keys = self.keeper.records.next_in_turn(max(COUNTERS_AT_ONCE, int(share)))
+            await self._in_slices(keys, self.keeper.tell_counters)
+            if self._decides:
+                self.keeper.offer([self.keeper.records.time("w")])
+        elif self._worker is None and self.node.master not in (0, self._place.settings.address):
+            keys = self.counting.in_turn(self.tables.keys, len(self.tables))
+            await self._in_slices(keys, self._report)
+            self._send_reports()
 
     async def _in_slices(self, keys: list[int], work: Callable[[list[int]], None]) -> None:
         """Do something about sessions, as long as this node stays what it is."""
@@ -394,14 +407,22 @@ class ClusterService:
             await asyncio.sleep(0)
 
     def _report(self, keys: list[int]) -> None:
+        if self.node.role is not Role.SLAVE:
+            return  # the takeover takes it
         counts = self.counting.take(keys)
-        if counts and not self.node.report(counts, self._loop.time()):
+        if counts and not self.node.report(counts):
             self.counting.give_back(counts)
+
+    def _send_reports(self) -> None:
+        self.node.send_reports(self._loop.time())
         self.kick()
 
     async def _report_all(self) -> None:
-        """The last counts of this node, and time to send them."""
-        await self._in_slices(list(self.tables.keys), self._report)
+        """The last counts of this node, and time to send them. What it served as master may not
+        be in the tables yet."""
+        keys = dict.fromkeys((*self.tables.keys, *self._host.lns.sessions))
+        await self._in_slices(list(keys), self._report)
+        self._send_reports()
         await asyncio.sleep(self.node.settings.interval)
 
     async def _finish_logins(self) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from l2tpns_core.cluster.counts import Count
+from l2tpns_core.cluster.counts import Count, together
 from l2tpns_core.cluster.events import BecameMaster
 from l2tpns_core.clustering.counting import Counting
 from l2tpns_core.clustering.host import Host
@@ -75,19 +75,20 @@ class Takeover:
     async def take(self, event: BecameMaster) -> None:
         """Go on with the state that there is."""
         host, lns = self._host, self._host.lns
-        self._keeper.forget()
         if event.image is not None:
             await self._adopt(event.image, event.unreported)
         elif self._is_first:
-            host.restart.take(lns)
+            await host.restart.take_in_slices(lns)
             if lns.sessions:
                 host.show_sessions()
             await host.restart.install(lns, host.plane)
             lns.keeper.add(self._keeper)
         else:
+            reports = self._keeper.begin_again()
             lns.keeper.add(self._keeper)
-        if event.image is not None or not self._is_first:
             await host.resume_journal()
+            for report in reports:
+                lns.accounting.deliver(report.record())
         if self._is_first and event.image is None and not lns.sessions:
             lns.accounting.announce(on=True)
         self._is_first = False
@@ -99,6 +100,7 @@ class Takeover:
     async def give_up(self) -> None:
         """The state of this node is another's now."""
         lns = self._host.lns
+        self._keeper.forget()
         if lns.sessions or lns.endpoint.tunnels:
             self._tables.inherit(
                 (session.key, routed(session)) for session in lns.sessions.values()
@@ -126,6 +128,9 @@ class Takeover:
 
     async def _adopt(self, image: Image, unreported: Mapping[int, Count]) -> None:
         host, lns = self._host, self._host.lns
+        self._keeper.forget()
+        more = self._uncounted(unreported)
+        account_for_ended(image, more)
         bind_address = lns.config.bind_address
         adoption = Adoption(lns, image, str(bind_address) if int(bind_address) else "")
         for _ in adoption.taking():
@@ -133,17 +138,39 @@ class Takeover:
         host.show_sessions()
         here = self._tables.hand_over()
         lns.keeper.add(self._keeper)
-        await adoption.install(CountedOn(host.plane, self._counting, unreported))
+        await host.resume_journal()
+        await adoption.install(CountedOn(host.plane, self._counting, more))
+        self._keeper.records.counted = {
+            key: image.counted[key].total for key in lns.sessions if key in image.counted
+        }
         for key in here - lns.sessions.keys():
             host.plane.remove(key)
         lost = image.sessions.keys() - lns.sessions.keys()
         self._keeper.records.forget_sessions()
         self._keeper.offer([["S", key] for key in lost])
 
+    def _uncounted(self, unreported: Mapping[int, Count]) -> dict[int, Count]:
+        """What this node has counted as a slave that is in nobody's state, besides what its plane
+        still has."""
+        found = dict(unreported)
+        for key, count in self._counting.take(()).items():
+            found[key] = together(found[key], count) if key in found else count
+        return found
+
     def _tell_the_rest(self) -> None:
         """Slaves know the sessions; control connections begin where they are now."""
         for entry in self._host.lns.tunnel_entries():
             self._keeper.tunnel_changed(entry)
+
+
+def account_for_ended(image: Image, more: Mapping[int, Count]) -> None:
+    """Add to the Stops of an image that wait to be sent what their sessions used besides."""
+    for report in image.reports.values():
+        if report.is_stop and report.session_key not in image.sessions:
+            count = more.get(report.session_key, NO_COUNT)
+            used = zip(report.usage, count[:4], strict=True)
+            octets_in, octets_out, packets_in, packets_out = (a + b for a, b in used)
+            report.usage = octets_in, octets_out, packets_in, packets_out
 
 
 def routed(session: Session) -> tuple[tuple[int, int], ...]:

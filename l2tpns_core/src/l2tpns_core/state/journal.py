@@ -94,6 +94,8 @@ class Journal:
         for start in range(0, len(keys), SLICE):
             self._write(self._records.counters_of(keys[start : start + SLICE]))
             await asyncio.sleep(0)
+        if self._descriptor is None:  # it failed, or was closed meanwhile
+            return
         self._write([self._records.time("w")])
         if self._size > max(COMPACT_BYTES, self._snapshot_size):
             self._start_compaction()

@@ -78,6 +78,11 @@ class Records:
             return []
         return [["E", report.name]]
 
+    def take_reports(self) -> list[SavedReport]:
+        """Forget the reports that are under way, and say which they were."""
+        found, self._reports = list(self._reports.values()), {}
+        return found
+
     # Records
 
     @property
@@ -108,6 +113,10 @@ class Records:
     def forget_sessions(self) -> None:
         """The reader knows the sessions as they are."""
         self._sessions.clear()
+
+    def forget_tunnels(self) -> None:
+        """The reader is told each tunnel from the start."""
+        self._known.clear()
 
     def start_over(self) -> None:
         """The reader knows nothing: tell each tunnel from the start, and all counters."""
