@@ -119,6 +119,23 @@ def test_a_login_that_was_under_way_is_asked_for_anew_on_the_same_call(life: Lif
     assert len(world.radius.of(AccountingStatus.START)) == 1
 
 
+def test_a_call_that_was_not_connected_yet_waits_for_that(life: Life) -> None:
+    lac = Lac(life.world).open()
+    late, never = lac.call("alice", connect=False), lac.call("bob", connect=False)
+    life.kill()
+    world = life.reborn(1.0).world
+    assert not late.frames
+    assert lac.kinds()[-1] != CDN
+    late.connect = True
+    late.answered(late.session_id)
+    world.run(3.0)
+    assert late.ip == ip("10.0.0.1")
+    world.run(world.lns.settings.endpoint.setup_timeout_s)
+    assert lac.kinds()[-1] == CDN
+    assert [session.user for session in world.lns.sessions.values()] == ["alice"]
+    assert not never.frames
+
+
 def test_limits_run_on_while_nobody_is_there(life: Life) -> None:
     life.world.radius.policy = lambda request: AccessReply(
         AccessOutcome.ACCEPT, session_timeout=60, interim_interval=600

@@ -108,7 +108,7 @@ class CallTable:
         call = Call(
             saved.peer_session_id,
             saved.session_id,
-            CallState.ESTABLISHED,
+            CallState.ESTABLISHED if saved.is_connected else CallState.WAIT_CONNECT,
             sequencing_required=saved.sequencing_required,
         )
         self.by_id[call.session_id] = self._by_peer_id[call.peer_session_id] = call

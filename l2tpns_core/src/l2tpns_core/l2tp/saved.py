@@ -62,6 +62,8 @@ class SavedCall:
     session_id: int
     peer_session_id: int
     sequencing_required: bool = False
+    is_connected: bool = True
+    """The ICCN has come."""
 
     def __post_init__(self) -> None:
         check_ids(self.session_id, self.peer_session_id)

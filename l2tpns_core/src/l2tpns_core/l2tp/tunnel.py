@@ -200,7 +200,8 @@ class Tunnel:
         self.state = TunnelState.ESTABLISHED
 
     def restore_call(self, saved: SavedCall) -> None:
-        """Know a call that is established. Raises ValueError when an id of it is taken."""
+        """Know a call that is established, or waits for its ICCN. Raises ValueError when an id of
+        it is taken."""
         self._calls.restore(saved)
 
     # What the endpoint calls

@@ -149,15 +149,18 @@ class Adoption:
             lns.routes.add(network, length)
 
     def _begin_again(self, saved: SavedSession, entry: TunnelEntry, now: float) -> None:
-        """A login was under way: the client is asked for it anew, on the same call. One that was up
-        before was about to end."""
+        """A login was under way: the client is asked for it anew, on the same call, or when the LAC
+        has connected it. One that was up before was about to end."""
         if saved.up_time or saved.accounting_started:
             self._hang_up(saved, entry, now)
             return
         lns = self._lns
         session = restore(as_called(saved), now, lns.wall())
-        session.link = Link(lns.settings.link, lns.random)
-        session.state, session.tunnel = SessionState.LINK, entry.tunnel
+        session.tunnel = entry.tunnel
+        if saved.is_calling:
+            session.setup_ends_at = now + lns.settings.endpoint.setup_timeout_s
+        else:
+            session.link, session.state = Link(lns.settings.link, lns.random), SessionState.LINK
         lns.adopt_session(session, entry)
 
     def _hang_up(self, saved: SavedSession, entry: TunnelEntry, now: float) -> None:
@@ -169,14 +172,16 @@ class Adoption:
 
     def _install(self, session: Session, plane: ResumingPlane) -> None:
         lns = self._lns
+        if session.timer is not None:
+            lns.timers.set(session.timer, lns.limits.next_deadline(session))
+        if session.state is SessionState.CALLING:
+            return
         lns.install(session)
         if session.state is SessionState.LINK and session.link is not None:
             session.link.open_again(lns.clock())
             lns.touch(session)
         total, own = (self._by_our_clock(each) for each in self._counted(session.key))
         plane.resume(session.key, total, own)
-        if session.timer is not None:
-            lns.timers.set(session.timer, lns.limits.next_deadline(session))
 
     def _counted(self, key: int) -> Counted:
         return self._image.counted.get(key, NOTHING)

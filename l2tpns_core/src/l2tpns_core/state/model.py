@@ -67,6 +67,8 @@ class SavedSession:
     reported: tuple[int, int] = (0, 0)
     plugin_data: str = ""
     """JSON: what plugins keep with it, as far as that is JSON."""
+    is_calling: bool = False
+    """Its ICCN has not come yet."""
 
     def __post_init__(self) -> None:
         check_ids(self.tunnel_id, self.session_id, self.peer_session_id)
@@ -98,7 +100,9 @@ class SavedSession:
 
     @property
     def call(self) -> SavedCall:
-        return SavedCall(self.session_id, self.peer_session_id, self.sequencing_required)
+        return SavedCall(
+            self.session_id, self.peer_session_id, self.sequencing_required, not self.is_calling
+        )
 
 
 class Counted(NamedTuple):
@@ -155,6 +159,7 @@ OF_CALL: Final = (
     "called_number",
     "tx_speed",
     "rx_speed",
+    "is_calling",
 )
 """What is known of a session before its client says anything."""
 
@@ -177,6 +182,7 @@ def export(session: Session, now: float, wall: float, plugin_data: str = "") -> 
         end_time=_moved(session.ends_at, ahead),
         start_time=_moved(session.start_sent_at, ahead),
         plugin_data=plugin_data,
+        is_calling=session.state is SessionState.CALLING,
     )
 
 
