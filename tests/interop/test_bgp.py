@@ -12,6 +12,7 @@ import pytest
 
 from interop import frr
 from interop.bird import Bird, bgp_config
+from interop.slow_router import SlowRouter
 from l2tpns_core.lab import (
     CallOptions,
     Lac,
@@ -214,7 +215,9 @@ async def leads(router: frr.Frr, nodes: list[Node]) -> None:
     try:
         await until(does, "")
     except AssertionError:
-        raise AssertionError(f"FRR has {known} instead of all by {hops}\n{router.log()}") from None
+        said = [f"node {each.number}:\n{each.recent_log()}" for each in nodes[0].site.nodes]
+        words = "\n".join([f"FRR has {known} instead of all by {hops}", router.log(), *said])
+        raise AssertionError(words) from None
 
 
 def test_frr_spreads_over_the_slaves_and_follows_a_takeover(tmp_path: Path) -> None:
@@ -281,6 +284,34 @@ def test_sources_next_hop_and_hold_time(tmp_path: Path) -> None:
                 bird.close()
 
     asyncio.run(story())
+
+
+def test_what_is_withdrawn_while_a_session_is_set_up_is_not_announced(tmp_path: Path) -> None:
+    """ExaBGP itself sends the announcement then, and leaves the withdrawal out."""
+
+    async def story() -> None:
+        bgp = {"as_number": 64512, "bgp_peer1": "10.9.0.1", "bgp_peer1_as": 64513}
+        with ClusterSite(tmp_path, USERS, nodes=1, cluster_secret="", **bgp) as site:
+            (node,) = site.nodes
+            node.cli("-c", "suspend bgp")
+            async with SlowRouter(site.router, "10.9.0.1", 64513) as router:
+                await asyncio.wait_for(router.connected.wait(), PATIENCE_S)
+                for command in ("no suspend bgp", "suspend bgp"):
+                    await asyncio.to_thread(node.cli, "-c", command)
+                await asyncio.sleep(2.5)
+                router.may_speak.set()
+                await until(lambda: state_of(node) == "Established", "no session")
+                await asyncio.sleep(1.0)
+                assert router.routes == set()
+                await asyncio.to_thread(node.cli, "-c", "no suspend bgp")
+                await until(lambda: router.routes == {OWN, POOL}, "nothing is announced")
+
+    asyncio.run(story())
+
+
+def state_of(node: Node) -> str:
+    (peer,) = node.show("show bgp")["peers"]
+    return str(peer["state"])
 
 
 def test_bird_picks_up_the_kernel_routes_of_the_daemon(tmp_path: Path) -> None:

@@ -465,7 +465,7 @@ class Daemon:
         address = int(self.running.bind_address)
         own = [(address, 32)] if address else []
         bgp.want(self._cluster is None)
-        bgp.start([*own, *sorted(self._routes.wanted)])
+        bgp.start(sorted(self._routes.wanted), own)
         self._routes.on_add, self._routes.on_remove = bgp.add, bgp.remove
         stack.push_async_callback(bgp.close)
 

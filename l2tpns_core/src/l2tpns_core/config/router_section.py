@@ -16,6 +16,7 @@ from l2tpns_core.config.errors import ConfigError, shown
 
 NEIGHBOUR: Final = ("neighbour", "neighbor")
 MAX_PEERS: Final = 2
+MAX_DIGITS: Final = 5
 EXPECTED: Final = (
     "router bgp AS, neighbour PEER remote-as AS, neighbour PEER timers KEEPALIVE HOLD, "
     "or neighbour PEER update-source ADDRESS"
@@ -83,7 +84,8 @@ def said_by(statements: Iterable[RouterStatement]) -> dict[str, str]:
 
 
 def _check_timers(keepalive: str, hold: str) -> None:
-    if not (keepalive.isdigit() and hold.isdigit()):
+    words = (keepalive, hold)
+    if not all(word.isascii() and word.isdigit() and len(word) <= MAX_DIGITS for word in words):
         raise ConfigError(
             "timers are no numbers", value=f"{keepalive} {hold}", expected="seconds, two numbers"
         )

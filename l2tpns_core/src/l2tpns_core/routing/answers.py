@@ -4,7 +4,10 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from l2tpns_core.observe.text import printable
+
 MAX_LINE: Final = 1 << 20
+MAX_REASON: Final = 200
 ACKNOWLEDGED: Final = "done"
 REFUSED: Final = "error"
 
@@ -44,7 +47,7 @@ def understood(line: bytes) -> Said | None:
     match said:
         case {"type": "state", "neighbor": {"address": {"peer": str(peer)}, "state": str(state)}}:
             reason = said["neighbor"].get("reason", "")
-            return PeerState(peer, state, reason if isinstance(reason, str) else "")
+            return PeerState(peer, state, printable(str(reason)[:MAX_REASON]))
         case {"status": str(status)}:
             return Acknowledged(status in ("ok", ACKNOWLEDGED), str(said.get("message", ""))[:200])
         case {"error": str(message)}:

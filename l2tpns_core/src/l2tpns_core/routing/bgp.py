@@ -14,10 +14,14 @@ from l2tpns_core.routing.table import PeerTable
 
 log = logging.getLogger("l2tpns.bgp")
 
-REPEAT_S: Final = 2.0
-"""Time until withdrawals are repeated."""
+SETTLED_S: Final = 2.0
+"""By then a session that has come up has got what came before."""
 WITHDRAW_S: Final = 5.0
-"""How long withdrawals may take when the daemon stops."""
+"""How long withdrawals may take when the daemon stops, and how much longer with many networks."""
+WITHDRAWN_PER_S: Final = 1000
+SENT_S: Final = 0.5
+"""ExaBGP acknowledges before it has sent; it sends some thousand networks a second."""
+SENT_PER_S: Final = 5000
 STATES: Final = {"up": "Established", "connected": "Connected", "down": "Idle"}
 
 
@@ -29,22 +33,32 @@ class Bgp:
         self._tables = {str(peer.address): PeerTable(settings, peer) for peer in settings.peers}
         self._states: dict[str, tuple[str, float, str]] = {}
         self._ups = dict.fromkeys(self._tables, 0)
+        self._own: frozenset[Prefix] = frozenset()
+        self._settling: dict[str, asyncio.TimerHandle] = {}
+        """Sessions that have just come up."""
         self._speaker = Speaker(settings, self._next_command, self._changed, self._started)
 
-    def start(self, networks: Iterable[Prefix]) -> None:
-        """Announce these, and what add() brings."""
-        for prefix in networks:
+    def start(self, networks: Iterable[Prefix], own: Iterable[Prefix] = ()) -> None:
+        """Announce these, and what add() brings; `own` stay, whatever is removed."""
+        self._own = frozenset(own)
+        for prefix in (*self._own, *networks):
             self.add(prefix)
         self._speaker.start()
 
     async def close(self) -> None:
         """Stop without a word: what peers do with the routes is as agreed (graceful restart)."""
+        for handle in self._settling.values():
+            handle.cancel()
         await self._speaker.close()
 
     async def withdraw(self) -> None:
         """Withdraw everything, before a stop that nobody comes back from."""
+        told = sum(table.told for table in self._tables.values())
         self.want(False)
-        await self._speaker.settle(WITHDRAW_S)
+        if not await self._speaker.settle(WITHDRAW_S + told / WITHDRAWN_PER_S):
+            log.error("BGP: not everything was withdrawn in time")
+        elif told:
+            await asyncio.sleep(SENT_S + told / SENT_PER_S)
 
     # What is announced
 
@@ -54,6 +68,8 @@ class Bgp:
         self._speaker.wake()
 
     def remove(self, prefix: Prefix) -> None:
+        if prefix in self._own:
+            return
         for table in self._tables.values():
             table.remove(prefix)
         self._speaker.wake()
@@ -63,7 +79,6 @@ class Bgp:
         for table in self._tables.values():
             table.change(wanted=value)
         self._speaker.wake()
-        self._repeat_later()
 
     # What operators ask for
 
@@ -74,7 +89,6 @@ class Bgp:
         for table in tables:
             table.change(suspended=suspended)
         self._speaker.wake()
-        self._repeat_later()
         return [str(table.peer.address) for table in tables]
 
     def restart(self, peer: str = "") -> list[str]:
@@ -114,12 +128,9 @@ class Bgp:
             raise LookupError(f"{peer} is no BGP peer (peers: {', '.join(self._tables)})")
         return [self._tables[peer]]
 
-    def _repeat_later(self) -> None:
-        asyncio.get_running_loop().call_later(REPEAT_S, self._repeat)
-
-    def _repeat(self) -> None:
-        for table in self._tables.values():
-            table.repeat_withdrawals()
+    def _settle(self, peer: str) -> None:
+        del self._settling[peer]
+        self._tables[peer].session_settled()
         self._speaker.wake()
 
     # What ExaBGP says
@@ -133,6 +144,9 @@ class Bgp:
 
     def _started(self) -> None:
         self._states.clear()
+        for handle in self._settling.values():
+            handle.cancel()
+        self._settling.clear()
         for table in self._tables.values():
             table.start_over()
 
@@ -142,10 +156,14 @@ class Bgp:
             return
         before = self._states.get(said.peer, ("down", 0.0, ""))[0]
         self._states[said.peer] = (said.state, time.time(), said.reason)
+        if said.peer in self._settling:
+            self._settling.pop(said.peer).cancel()
+        table.session_down()
         if said.state == "up":
             self._ups[said.peer] += 1
             table.session_up()
-            self._repeat_later()
+            later = asyncio.get_running_loop().call_later(SETTLED_S, self._settle, said.peer)
+            self._settling[said.peer] = later
             log.warning("BGP session with %s is up", said.peer)
         elif before == "up":
             log.error(

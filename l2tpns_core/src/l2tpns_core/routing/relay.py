@@ -16,9 +16,25 @@ CHUNK: Final = 65_536
 
 
 def main() -> int:
-    daemon = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    daemon.connect(sys.argv[1])
-    with selectors.DefaultSelector() as selector:
+    exabgp = os.getppid()
+    try:
+        if relay(sys.argv[1]):
+            return 0
+    except OSError as error:
+        print(f"relay: {error}", file=sys.stderr)
+    if os.getppid() == exabgp:  # or it is gone, and somebody else is our parent
+        os.kill(exabgp, signal.SIGKILL)
+    return 1
+
+
+def relay(path: str) -> bool:
+    """Copy until one of both ends; whether it was ExaBGP. Raises OSError, too, when the daemon is
+    gone."""
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon,
+        selectors.DefaultSelector() as selector,
+    ):
+        daemon.connect(path)
         selector.register(0, selectors.EVENT_READ)
         selector.register(daemon, selectors.EVENT_READ)
         while True:
@@ -26,22 +42,14 @@ def main() -> int:
                 if key.fileobj == 0:
                     data = os.read(0, CHUNK)
                     if not data:
-                        return 0
+                        return True
                     daemon.sendall(data)
                     continue
-                data = receive(daemon)
+                data = daemon.recv(CHUNK)
                 if not data:
-                    os.kill(os.getppid(), signal.SIGKILL)
-                    return 1
+                    return False
                 while data:
                     data = data[os.write(1, data) :]
-
-
-def receive(daemon: socket.socket) -> bytes:
-    try:
-        return daemon.recv(CHUNK)
-    except OSError:
-        return b""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the configuration says of BGP, and what ExaBGP is told."""
 
 import socket
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ RESTART_S: Final = 120
 DISCARD_PORT: Final = 9
 MED: Final = 1
 LOCAL_PREFERENCE: Final = 100
+MAX_PASSWORD: Final = 80
+"""Octets that the kernel takes (TCP_MD5SIG_MAXKEYLEN)."""
 NO_ADDRESS: Final = IPv4Address(0)
 
 Prefix = tuple[int, int]
@@ -74,6 +77,8 @@ def bgp_settings(config: Config, *, is_clustered: bool) -> BgpSettings | None:
     if not config.as_number:
         raise StartError("bgp_peer1 or bgp_peer2 is set, but as_number is not")
     peers = tuple(_peer(config, *each) for each in named)
+    if len({peer.address for peer in peers}) < len(peers):
+        raise StartError(f"bgp_peer1 and bgp_peer2 are the same: {peers[0].address}")
     router_id = config.bind_address if int(config.bind_address) else peers[0].source
     return BgpSettings(
         config.as_number, router_id, peers, restart_seconds(config, is_clustered=is_clustered),
@@ -96,8 +101,11 @@ def _peer(
         address = IPv4Address(socket.gethostbyname(name))
         if not int(source):
             source = source_towards(address)
-    except OSError as error:
-        raise StartError(f"BGP peer {name}: {error.strerror} (see bgp_peer1, bgp_peer2)") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no name"
+        raise StartError(f"BGP peer {name}: {why} (see bgp_peer1, bgp_peer2)") from error
+    if len(password.encode()) > MAX_PASSWORD:
+        raise StartError(f"the password of BGP peer {name} has more than {MAX_PASSWORD} octets")
     return BgpPeer(address, asn or config.as_number, source, hold_s, password)
 
 
@@ -121,7 +129,10 @@ def configuration_text(settings: BgpSettings, relay: Sequence[str]) -> str:
             "manual-eor true",
         ]
         if peer.password:
-            lines.append(f"md5-password {quoted(peer.password)}")
+            # as Base64, for no way to quote is safe: ExaBGP unescapes a line before it looks for
+            # quotes in it
+            key = b64encode(peer.password.encode()).decode()
+            lines += [f'md5-password "{key}"', "md5-base64 true"]
         restart = f"graceful-restart {settings.restart_s or 'disable'};"
         inner = [
             f"capability {{ route-refresh enable; {restart} }}",
@@ -131,12 +142,6 @@ def configuration_text(settings: BgpSettings, relay: Sequence[str]) -> str:
         body = "".join(f"    {line};\n" for line in lines) + "".join(f"    {x}\n" for x in inner)
         blocks.append(f"neighbor {peer.address} {{\n{body}}}\n")
     return "\n".join(blocks)
-
-
-def quoted(text: str) -> str:
-    """A word of ExaBGP's configuration."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def announce(settings: BgpSettings, peer: BgpPeer, prefix: Prefix) -> str:

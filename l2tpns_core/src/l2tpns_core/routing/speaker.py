@@ -23,6 +23,11 @@ STEADY_S: Final = 60.0
 """One that lives for so long is started again at once when it ends."""
 CONNECT_S: Final = 20.0
 """How long it may take until it is there."""
+ANSWER_S: Final = 10.0
+"""An ExaBGP that has said nothing for so long is asked whether it is there; one that does not
+answer in the same time is replaced."""
+PROBE: Final = "# are you there?"
+"""A comment, which is acknowledged and does nothing."""
 WINDOW: Final = 64
 """Commands that are not acknowledged yet."""
 ENVIRONMENT: Final = {
@@ -93,11 +98,14 @@ class Speaker:
         if self._writer is not None:
             self._say(command)
 
-    async def settle(self, timeout_s: float) -> None:
-        """Wait until all is said and acknowledged."""
-        with contextlib.suppress(TimeoutError):
+    async def settle(self, timeout_s: float) -> bool:
+        """Wait until all is said and acknowledged; whether it is."""
+        try:
             async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _say(self, command: str) -> None:
         assert self._writer is not None
@@ -157,6 +165,7 @@ class Speaker:
                 )
                 ended.cancel()
                 if connected.done():
+                    file.unlink()  # it has been read, and there may be passwords in it
                     await self._converse(*connected.result())
             finally:
                 self._writer = None
@@ -175,13 +184,24 @@ class Speaker:
         try:
             self._on_start()
             self.wake()
-            while line := await reader.readline():
+            while line := await self._line(reader):
                 self._hear(line)
         except (OSError, ValueError) as error:
             log.error("ExaBGP: %s", error)
         finally:
             self._writer = None
             writer.close()
+
+    async def _line(self, reader: asyncio.StreamReader) -> bytes:
+        """The next line; empty at the end. Raises OSError when ExaBGP hangs."""
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    return await reader.readline()
+            except TimeoutError:
+                if self._sent:
+                    raise OSError(f"no answer for {ANSWER_S:.0f} s") from None
+                self.say(PROBE)
 
     def _hear(self, line: bytes) -> None:
         said = understood(line)
@@ -197,6 +217,11 @@ class Speaker:
 
 async def _log_output(child: asyncio.subprocess.Process) -> None:
     assert child.stdout is not None
-    with contextlib.suppress(ValueError):
-        while line := await child.stdout.readline():
-            log.info("exabgp: %s", printable(line.decode(errors="replace").rstrip()))
+    while True:
+        try:
+            line = await child.stdout.readline()
+        except ValueError:
+            continue  # it was too long, and is gone; the pipe must be read on, or ExaBGP stops
+        if not line:
+            return
+        log.info("exabgp: %s", printable(line.decode(errors="replace").rstrip()))

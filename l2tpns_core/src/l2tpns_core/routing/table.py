@@ -26,7 +26,9 @@ class PeerTable:
         self._told: set[Prefix] = set()
         self._changed: dict[Prefix, None] = {}
         self._owes_end = False
+        self._is_settled = False
         self._withdrawn: dict[Prefix, None] = {}
+        """While the session was not settled."""
         self._again: dict[Prefix, None] = {}
 
     @property
@@ -64,18 +66,26 @@ class PeerTable:
         self._told.clear()
         self._withdrawn.clear()
         self._again.clear()
+        self._is_settled = False
         self._changed = dict(self._networks)
 
     def session_up(self) -> None:
         """The peer waits for the end of the routes (End-of-RIB): until then it keeps what it had
-        from us before."""
-        self._owes_end = True
+        from us before.
 
-    def repeat_withdrawals(self) -> None:
-        """Withdraw once more what is not to be announced. ExaBGP can lose a withdrawal that comes
-        while a session is being set up, and then announces the network for good."""
-        self._again = dict.fromkeys(self._withdrawn)
-        self._withdrawn.clear()
+        Of what came while the session was being set up ExaBGP sends announcements and leaves out
+        withdrawals, even of the same network, which it then announces for good. So withdrawals are
+        repeated now, and once more in session_settled()."""
+        self._owes_end = True
+        self._again = dict(self._withdrawn)
+
+    def session_settled(self) -> None:
+        """It is up for a while: from now on a withdrawal is sent."""
+        self._is_settled = True
+        self._again, self._withdrawn = self._withdrawn, {}
+
+    def session_down(self) -> None:
+        self._is_settled = False
 
     def next_command(self) -> str | None:
         """What to say next; None for nothing."""
@@ -84,7 +94,8 @@ class PeerTable:
                 self._told.add(prefix)
                 return announce(self._settings, self.peer, prefix)
             self._told.discard(prefix)
-            self._withdrawn[prefix] = None
+            if not self._is_settled:
+                self._withdrawn[prefix] = None
             return withdraw(self._settings, self.peer, prefix)
         while self._again:
             prefix, _ = self._again.popitem()
