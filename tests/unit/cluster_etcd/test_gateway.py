@@ -110,6 +110,17 @@ def test_a_lease_that_has_ended_is_known_as_that(answer: object) -> None:
     run(scene)
 
 
+def test_a_grant_without_a_lease_is_an_error() -> None:
+    """Whatever answers there: it would be asked again without a pause."""
+
+    async def scene() -> None:
+        async with server(answering({})) as url, client(url) as etcd:
+            with pytest.raises(EtcdError, match="is it etcd that answers"):
+                await etcd.grant(5)
+
+    run(scene)
+
+
 def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -144,7 +155,7 @@ def test_a_user_logs_in_and_does_so_again_when_the_token_is_too_old() -> None:
     async def scene() -> None:
         async with (
             server(guarded) as url,
-            client(url, url, user="lns", password="secret") as etcd,
+            client(url, user="lns", password="secret") as etcd,
         ):
             await etcd.grant(5)
             await etcd.grant(5)

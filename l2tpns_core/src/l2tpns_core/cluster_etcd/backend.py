@@ -85,14 +85,14 @@ class EtcdBackend:
         limit = min(max(self.times.ttl / 6, MIN_CALL_S), MAX_CALL_S)
         self._gateway = Gateway(settings, limit)
         self._refused = 0
-        self._reached = True
+        self._unanswered: set[str] = set()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         for work in (self._lease(), self._follow(), self._watch(), self._tick()):
             task = self._loop.create_task(work, name="cluster etcd")
-            task.add_done_callback(_ended)
+            task.add_done_callback(self._ended)
             self._tasks.append(task)
 
     async def stop(self) -> None:
@@ -171,12 +171,15 @@ class EtcdBackend:
                     lease, _ = await self._gateway.grant(int(self.times.ttl))
                     election.granted(lease, asked_at)
                     self._wake.set()
-                self._note(None)
-            except LeaseGoneError:
+                self._note("leases", None)
+            except LeaseGoneError as error:
+                if not election.lease:
+                    self._note("leases", error)
+                    await asyncio.sleep(AGAIN_S)
                 election.lease_gone()
                 continue
             except EtcdError as error:
-                self._note(error)
+                self._note("leases", error)
                 await asyncio.sleep(AGAIN_S)
                 continue
             self._review()
@@ -205,8 +208,9 @@ class EtcdBackend:
                     if not await self._act():
                         break
                     await self._look()
+                self._note("keys", None)
             except EtcdError as error:
-                self._note(error)
+                self._note("keys", error)
                 await asyncio.sleep(AGAIN_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.times.renew):
@@ -215,7 +219,13 @@ class EtcdBackend:
     async def _look(self) -> None:
         asked_at = self._loop.time()
         revision, found = await self._gateway.read()
+        refused = self._refused
         view, self._refused = view_of(revision, found)
+        if self._refused > refused:
+            log.error(
+                "cluster: %d keys below cluster_etcd_prefix are not ours, or of another release",
+                self._refused,
+            )
         self.candidate.saw(view, asked_at, self._loop.time())
         self._review()
 
@@ -256,16 +266,20 @@ class EtcdBackend:
             case Release(key):
                 return [(MASTER, key)], [gateway.delete(MASTER)]
 
-    def _note(self, error: EtcdError | None) -> None:
-        """Say once that etcd does not answer, and once that it does."""
-        if error is not None and self._reached:
-            log.error("cluster: etcd does not answer: %s", error)
-        elif error is None and not self._reached:
-            log.warning("cluster: etcd answers again")
-        self._reached = error is None
+    def _note(self, what: str, error: EtcdError | None) -> None:
+        """Say once that etcd does not answer when it is asked for something, and once that it
+        does."""
+        if error is not None and what not in self._unanswered:
+            log.error("cluster: no %s from etcd: %s", what, error)
+            self._unanswered.add(what)
+        elif error is None and what in self._unanswered:
+            log.warning("cluster: etcd answers again (%s)", what)
+            self._unanswered.discard(what)
 
-
-def _ended(task: asyncio.Task[None]) -> None:
-    """None of them ends by itself. Without them the lease ends, and the node is no master."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("cluster: the work with etcd has failed", exc_info=error)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """None of them ends by itself. When one does all do, so that the lease ends, too, and the
+        node is no master."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("cluster: the work with etcd has failed", exc_info=error)
+            for other in self._tasks:
+                other.cancel()

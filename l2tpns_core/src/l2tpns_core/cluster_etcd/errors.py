@@ -9,5 +9,9 @@ class LeaseGoneError(EtcdError):
     """etcd does not know the lease."""
 
 
+class TokenError(EtcdError):
+    """etcd does not know who we are, or no longer."""
+
+
 class RecordError(EtcdError):
     """A value below the prefix is not a record of ours."""

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 
-from l2tpns_core.cluster_etcd.errors import EtcdError, LeaseGoneError
+from l2tpns_core.cluster_etcd.errors import EtcdError, LeaseGoneError, TokenError
 from l2tpns_core.cluster_etcd.records import KeyValue
 from l2tpns_core.cluster_etcd.settings import EtcdSettings
 
 MAX_ANSWER: Final = 1 << 20
 MAX_KEYS: Final = 256
 NOT_FOUND: Final = 5
+UNAUTHORIZED: Final = 401
 
 Json = dict[str, Any]
 
@@ -53,7 +54,10 @@ class Gateway:
     async def grant(self, ttl: int) -> tuple[int, int]:
         """A new lease, and its time."""
         answer = await self.call("lease/grant", {"TTL": ttl})
-        return _number(answer, "ID"), _number(answer, "TTL")
+        lease = _number(answer, "ID")
+        if lease <= 0:
+            raise EtcdError("etcd grants no lease: is it etcd that answers?")
+        return lease, _number(answer, "TTL")
 
     async def renew(self, lease: int) -> None:
         """Raises LeaseGoneError when it has ended."""
@@ -138,7 +142,14 @@ class Gateway:
         try:
             if self._settings.user and not self._token:
                 await self._log_in()
-            return await self._ask_once(self.endpoint, method, request)
+            try:
+                return await self._ask_once(self.endpoint, method, request)
+            except TokenError:
+                if not self._token:
+                    raise
+                self._token = ""  # tokens end after a while
+                await self._log_in()
+                return await self._ask_once(self.endpoint, method, request)
         except LeaseGoneError:
             raise
         except EtcdError:
@@ -235,7 +246,8 @@ def _refusal(status: int, found: Json) -> EtcdError:
     text = str(found.get("error") or found.get("message") or "")[:200]
     if found.get("code") == NOT_FOUND and "lease not found" in text:
         return LeaseGoneError(text)
-    return EtcdError(f"etcd refuses: {status} {text}")
+    kind = TokenError if status == UNAUTHORIZED else EtcdError
+    return kind(f"etcd refuses: {status} {text}")
 
 
 def _check_watch(answer: Json) -> None:
